@@ -1,0 +1,74 @@
+# What needs TFX runs in .venv, which tools/bootstrap.py makes and keeps up to date.
+#
+#   LANE=1.16|1.21      TFX lane (default: what this machine can run)
+#   DEMO_DIR=folder     where `make demo` writes (default: demo_output)
+#   PYTEST_ARGS="..."   more arguments for pytest, for example PYTEST_ARGS="-k digest -x"
+
+ifndef PYTHON
+# pyenv's python3 fails in this folder if it has no 3.10 (.python-version): then the system's will do.
+PYTHON := $(shell for python in python3 /usr/bin/python3 python; do \
+  $$python -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2>/dev/null \
+  && echo $$python && break; done)
+endif
+VENV ?= .venv
+DEMO_DIR ?= demo_output
+PYTEST_ARGS ?=
+LANE ?=
+UPGRADE ?=
+export LANE
+
+# With this set Python compiles TensorFlow anew at every start.
+unexport PYTHONDONTWRITEBYTECODE
+# The environment is chosen here, not by what the shell has activated.
+unexport PYTHONPATH
+unexport VIRTUAL_ENV
+
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help python lane setup demo test test-second-lane lint format constraints wheel clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' Makefile
+
+python:
+	@test -n "$(PYTHON)" || { \
+	  echo "make: no python3 (3.6 or newer) found: install Python 3, or say PYTHON=path" >&2; exit 1; }
+
+lane: python ## print the TFX lane of this machine
+	@$(PYTHON) tools/bootstrap.py --print-lane
+
+setup: python ## make or update .venv; nothing to do takes a fraction of a second
+	@$(PYTHON) tools/bootstrap.py --venv "$(VENV)"
+
+demo: setup ## train, register, gate and publish three models, and show the result
+	@$(BIN)/python -m tfx_registry.pipelines.demo --output-dir "$(DEMO_DIR)"
+
+test: setup ## run all tests on this machine's lane
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-second-lane: wheel ## run the tests on TFX 1.21 against the wheel, in a Debian 13 root (as root)
+	tools/second_lane.sh dist/*.whl $(PYTEST_ARGS)
+
+lint: setup ## ruff and mypy
+	@status=0; for check in "ruff check ." "ruff format --check ." "mypy"; do \
+	  echo "$(BIN)/$$check"; $(BIN)/$$check || status=1; \
+	done; exit $$status
+
+format: setup ## let ruff format the code and fix what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+constraints: python ## resolve the extras into constraints/ (UPGRADE=1 or UPGRADE=package for newer ones)
+	@uv="$$($(PYTHON) tools/bootstrap.py --print-uv)" && \
+	$(PYTHON) tools/compile_constraints.py --uv "$$uv" --upgrade "$(UPGRADE)"
+
+wheel: setup ## build the wheel into dist/
+	@rm -rf build dist
+	$(BIN)/python -m build --quiet --wheel --no-isolation --outdir dist .
+	@rm -rf build
+
+clean: ## remove everything that the targets above made
+	rm -rf .venv .bootstrap build dist src/*.egg-info *.egg-info \
+	  .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output
+	find . -name __pycache__ -type d -prune -not -path './.git/*' -exec rm -rf {} +

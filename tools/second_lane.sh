@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# Runs the tests on TFX 1.21 and Python 3.13 against a built wheel, on a machine too old for them.
+#
+#   tools/second_lane.sh WHEEL [PYTEST_ARGUMENT...]        (as root; `make test-second-lane` calls it)
+#
+# A Debian 13 root is made by debootstrap in a temporary folder. It gets the wheel, the tests and
+# what installs them, and none of the source folders: what passes here passes for a user of the
+# wheel. The folder is removed at the end, after everything mounted in it is unmounted.
+set -euo pipefail
+
+readonly suite=trixie
+readonly packages=python3,python3-venv,python3-dev,g++,ca-certificates
+readonly project=/project
+
+fail() {
+  echo "second lane: error: $*" >&2
+  exit 1
+}
+
+say() { echo "second lane: $*"; }
+
+[[ $# -ge 1 ]] || fail "usage: tools/second_lane.sh WHEEL [PYTEST_ARGUMENT...]"
+[[ $EUID -eq 0 ]] || fail "a Debian root folder can only be made as root: try sudo"
+[[ -f $1 ]] || fail "there is no wheel $1: make one with \`make wheel\`"
+
+# In a mount namespace of its own nothing stays mounted, whatever way this script ends.
+if [[ -z ${TFX_REGISTRY_NAMESPACE:-} ]] && unshare --mount true 2>/dev/null; then
+  TFX_REGISTRY_NAMESPACE=1 exec unshare --mount --propagation private bash "$0" "$@"
+fi
+
+wheel=$(realpath "$1")
+shift
+repository=$(realpath "$(dirname "$0")/..")
+root=$(mktemp -d -t tfx-registry-lane.XXXXXXXX)
+
+clean_up() {
+  local status=$?
+  trap - EXIT
+  rm -f "$root.log"
+  for folder in proc dev; do
+    if mountpoint --quiet "$root/$folder"; then
+      umount --recursive "$root/$folder" || umount --recursive --lazy "$root/$folder" || true
+    fi
+  done
+  if grep --quiet --fixed-strings " $root/" /proc/self/mounts; then
+    echo "second lane: error: $root is still mounted on, left as it is" >&2
+    exit 1
+  fi
+  rm --recursive --force --one-file-system "$root"
+  exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+install_debootstrap() {
+  command -v debootstrap >/dev/null && return
+  command -v apt-get >/dev/null || fail "debootstrap is missing: install it with your package manager"
+  say "installing debootstrap"
+  { apt-get update && DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y --no-install-recommends debootstrap; } >"$root.log" 2>&1 || {
+    tail -n 15 "$root.log" >&2
+    fail "debootstrap could not be installed with apt-get"
+  }
+  rm -f "$root.log"
+}
+
+# Prints the mirror that this machine's own Debian packages come from, or nothing.
+debian_mirror() {
+  command -v apt-get >/dev/null || return 0
+  apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 2>/dev/null |
+    awk '$1 == "Debian" && $2 !~ /security/ { print $2; exit }' || true
+}
+
+make_root() {
+  local mirror
+  mirror=$(debian_mirror)
+  # Without a mirror debootstrap takes its own default.
+  if ! debootstrap --variant=minbase --include="$packages" "$suite" "$root" ${mirror:+"$mirror"} \
+    >"$root.log" 2>&1; then
+    tail -n 15 "$root.log" >&2
+    fail "debootstrap could not make a Debian 13 root: is the Debian mirror reached from here?"
+  fi
+  rm -f "$root.log"
+}
+
+# Names and certificates as this machine has them, so that a proxy's own certificate is trusted.
+connect_root() {
+  local bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+  for file in /etc/resolv.conf /etc/hosts; do
+    [[ -e $file ]] && cp --dereference "$file" "$root$file"
+  done
+  [[ -f $bundle ]] && cp --dereference "$bundle" "$root/etc/ssl/certs/ca-certificates.crt"
+  mount -t proc proc "$root/proc"
+  mount --rbind /dev "$root/dev"
+  mount --make-rslave "$root/dev"
+}
+
+# Only what a test of the wheel needs: no src/, components/ or pipelines/.
+copy_project() {
+  mkdir "$root$project" "$root$project/dist"
+  cp --recursive "$repository"/{tests,tools,constraints,pyproject.toml} "$root$project/"
+  cp "$wheel" "$root$project/dist/"
+  find "$root$project" -name __pycache__ -type d -prune -exec rm -rf {} +
+}
+
+# Runs a command in the root with a small environment: no variable of this machine's Python, but
+# the ways to the network.
+inside() {
+  local passed=()
+  local name
+  for name in CI TERM {HTTP,HTTPS,NO,ALL}_PROXY {http,https,no,all}_proxy \
+    UV_INDEX UV_DEFAULT_INDEX UV_INDEX_URL UV_EXTRA_INDEX_URL PIP_INDEX_URL PIP_EXTRA_INDEX_URL; do
+    [[ -n ${!name:-} ]] && passed+=("$name=${!name}")
+  done
+  chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
+    LANG=C.UTF-8 SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt "${passed[@]}" \
+    /bin/sh -c 'cd "$0" && exec "$@"' "$project" "$@"
+}
+
+install_debootstrap
+say "making a Debian 13 root ..."
+started=$SECONDS
+make_root
+connect_root
+copy_project
+say "making it took $((SECONDS - started)) s"
+inside python3 tools/bootstrap.py --lane 1.21 --venv .venv \
+  --wheel "dist/$(basename "$wheel")" --extras dev,examples,notebooks,tfx
+say "running the tests against the wheel"
+inside .venv/bin/python -m pytest "$@" -m "not source_tree"
