@@ -1,0 +1,53 @@
+"""A model registry for TFX: versions, gate and promotion, recorded in ML Metadata.
+
+The names below are loaded when they are first used. The registry itself needs neither TFX nor
+TensorFlow; the artifact types `ModelVersion` and `GateReport` do (Kubeflow imports them by these
+paths).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tfx_registry._version import __version__
+
+if TYPE_CHECKING:
+    from tfx_registry.components.artifacts import GateReport, ModelVersion
+    from tfx_registry.errors import RegistryError
+    from tfx_registry.gate import GatePolicy
+    from tfx_registry.names import VersionRef
+    from tfx_registry.registry import ModelRegistry, Version
+
+__all__ = [
+    "GatePolicy",
+    "GateReport",
+    "ModelRegistry",
+    "ModelVersion",
+    "RegistryError",
+    "Version",
+    "VersionRef",
+    "__version__",
+]
+
+_HOMES = {
+    "GatePolicy": "tfx_registry.gate",
+    "GateReport": "tfx_registry.components.artifacts",
+    "ModelRegistry": "tfx_registry.registry",
+    "ModelVersion": "tfx_registry.components.artifacts",
+    "RegistryError": "tfx_registry.errors",
+    "Version": "tfx_registry.registry",
+    "VersionRef": "tfx_registry.names",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name from its module (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return list(__all__)

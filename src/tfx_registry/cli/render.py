@@ -1,0 +1,268 @@
+"""Tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from tfx_registry import codec
+from tfx_registry.gate.report import format_number
+from tfx_registry.records import Head, Metric, Version, format_slice
+from tfx_registry.registry.events import (
+    AliasRemoved,
+    AliasSet,
+    Decided,
+    Event,
+    Promoted,
+    PublishStarted,
+    Registered,
+)
+
+__all__ = ["done", "history", "models", "version", "version_json", "versions"]
+
+_STYLES = {"serving": "bold green", "passed": "green", "blocked": "red", "registered": ""}
+_PIPE_WIDTH = 200
+
+
+def done(message: str, document: Any, *, as_json: bool) -> None:
+    """Says what was done."""
+    if as_json:
+        _print_json(document)
+    else:
+        click.echo(message)
+
+
+def models(heads: Sequence[Head], *, as_json: bool) -> None:
+    """Lists models."""
+    if as_json:
+        _print_json([_head_json(head) for head in heads])
+        return
+    if not heads:
+        click.echo("no models yet; register one with 'tfx-registry register MODEL PATH'")
+        return
+    rows = []
+    for head in heads:
+        aliases = ", ".join(f"{alias} -> {number}" for alias, number in head.aliases.items())
+        serving = ", ".join(sorted({str(d.number) for d in head.deployments.values()}))
+        rows.append(
+            [head.model, str(head.count), str(head.latest), serving, aliases, time(head.updated)]
+        )
+    _print_table(["model", "versions", "latest", "serving", "aliases", "changed (UTC)"], rows)
+
+
+def versions(found: Sequence[Version], *, as_json: bool) -> None:
+    """Lists versions."""
+    if as_json:
+        _print_json([version_json(v) for v in found])
+        return
+    rows = []
+    for v in found:
+        style = _STYLES[v.state.value]
+        state = f"[{style}]{v.state.value}[/]" if style else v.state.value
+        why = v.decision.reasons[0] if v.decision and v.decision.reasons else ""
+        rows.append(
+            [
+                str(v.number),
+                state,
+                ", ".join(v.aliases),
+                time(v.time),
+                _escape(v.actor),
+                v.digest[:12],
+                _escape(why),
+            ]
+        )
+    header = ["version", "state", "aliases", "registered (UTC)", "by", "digest", "why blocked"]
+    if not any(row[-1] for row in rows):
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    _print_table(header, rows)
+
+
+def version(v: Version, *, as_json: bool) -> None:
+    """Shows one version."""
+    if as_json:
+        _print_json(version_json(v))
+        return
+    facts = v.facts
+    rows = [
+        ("version", v.ref),
+        ("state", v.state.value),
+        ("aliases", ", ".join(v.aliases)),
+        ("serving in", ", ".join(v.serving)),
+        ("registered", f"{time(v.time)} UTC by {v.actor}"),
+        ("description", v.description),
+        ("labels", ", ".join(f"{k}={w}" for k, w in sorted(v.labels.items()))),
+        ("semantic version", v.semantic_version),
+        ("format", facts.format.value),
+        ("bytes", f"{facts.size_bytes} in {facts.file_count} files, from {facts.uri}"),
+        ("digest", facts.digest),
+        ("same bytes as", f"version {v.same_bytes_as}" if v.same_bytes_as else ""),
+        ("pipeline", " ".join(filter(None, (v.origin.pipeline_name, v.origin.run_id)))),
+        ("parameters", ", ".join(f"{k}={w}" for k, w in sorted(v.hyperparameters.items()))),
+        ("libraries", ", ".join(f"{k} {w}" for k, w in sorted(v.origin.libraries.items()))),
+    ]
+    rows += [("came from", f"{s.key}: {s.type_name} {s.uri}") for s in v.sources]
+    for name, signature in facts.signatures.items():
+        inputs = ", ".join(f"{k} {spec}" for k, spec in sorted(signature.inputs.items()))
+        outputs = ", ".join(f"{k} {spec}" for k, spec in sorted(signature.outputs.items()))
+        rows.append(("signature", f"{name}({inputs}) -> {outputs}"))
+    if v.decision:
+        d = v.decision
+        against = f" against version {d.baseline}" if d.baseline else ""
+        rows.append(("decision", f"{d.verdict.value}{against}, {time(d.time)} UTC by {d.actor}"))
+        rows += [("  blocked", reason) for reason in d.reasons]
+        rows += [("  note", note) for note in d.notes]
+    width = max(len(key) for key, _ in rows)
+    for key, value in rows:
+        if value:
+            click.echo(f"{key:<{width}}  {value}")
+    if v.metrics:
+        click.echo()
+        _print_metrics(v.metrics)
+
+
+def history(events: Sequence[Event], *, as_json: bool) -> None:
+    """Shows events."""
+    if as_json:
+        _print_json([event.to_json() for event in events])
+        return
+    rows = [
+        [
+            str(event.seq),
+            time(event.time),
+            _escape(event.actor),
+            event.kind,
+            _escape(_what(event)),
+            _escape(event.reason),
+        ]
+        for event in events
+    ]
+    header = ["event", "when (UTC)", "who", "what", "", "why"]
+    if not any(row[-1] for row in rows):
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    _print_table(header, rows)
+
+
+def version_json(v: Version) -> dict[str, Any]:
+    """Writes a version for programs; every key is always there."""
+    return {
+        "model": v.model,
+        "number": v.number,
+        "ref": v.ref,
+        "state": v.state.value,
+        "aliases": list(v.aliases),
+        "serving": list(v.serving),
+        "time": v.time,
+        "actor": v.actor,
+        "digest": v.digest,
+        "uri": v.uri,
+        "format": v.facts.format.value,
+        "size_bytes": v.facts.size_bytes,
+        "file_count": v.facts.file_count,
+        "signatures": codec.encode(v.facts.signatures),
+        "fingerprint": codec.encode(v.facts.fingerprint),
+        "tensorflow_version": v.facts.tensorflow_version,
+        "description": v.description,
+        "labels": dict(v.labels),
+        "semantic_version": v.semantic_version,
+        "same_bytes_as": v.same_bytes_as,
+        "origin": codec.encode(v.origin),
+        "sources": codec.encode(v.sources),
+        "hyperparameters": dict(v.hyperparameters),
+        "metrics": [
+            {"name": m.name, "slice": dict(m.slice), "value": codec.encode(m.value)}
+            for m in v.metrics
+        ],
+        "decision": {
+            "verdict": v.decision.verdict.value,
+            "event": v.decision.seq,
+            "time": v.decision.time,
+            "actor": v.decision.actor,
+            "baseline": v.decision.baseline,
+            "reasons": list(v.decision.reasons),
+            "notes": list(v.decision.notes),
+        }
+        if v.decision
+        else None,
+    }
+
+
+def time(text: str) -> str:
+    """Shortens a stored time to the second."""
+    return text[:19].replace("T", " ")
+
+
+def _head_json(head: Head) -> dict[str, Any]:
+    return {
+        "model": head.model,
+        "versions": head.count,
+        "latest": head.latest,
+        "aliases": dict(head.aliases),
+        "serving": {
+            d.destination: {"number": d.number, "alias": d.alias, "time": d.time, "actor": d.actor}
+            for d in head.deployments.values()
+        },
+        "created": head.created,
+        "updated": head.updated,
+        "events": head.seq,
+    }
+
+
+def _what(event: Event) -> str:
+    payload = event.payload
+    if isinstance(payload, Registered):
+        return f"version {payload.number}, digest {payload.facts.digest[:12]}"
+    if isinstance(payload, Decided):
+        against = f" against version {payload.baseline}" if payload.baseline else ""
+        failed = f": {payload.reasons[0]}" if payload.reasons else ""
+        more = f" (and {len(payload.reasons) - 1} more)" if len(payload.reasons) > 1 else ""
+        return f"version {payload.number} {payload.verdict.value}{against}{failed}{more}"
+    if isinstance(payload, AliasSet):
+        before = f", was {payload.previous}" if payload.previous else ""
+        return f"{payload.alias} is version {payload.number}{before}"
+    if isinstance(payload, AliasRemoved):
+        return f"{payload.alias} removed, was version {payload.previous}"
+    if isinstance(payload, PublishStarted):
+        return f"version {payload.number} about to appear in {payload.destination}"
+    assert isinstance(payload, Promoted)
+    instead = f" in place of {payload.replaces}" if payload.replaces else ""
+    return f"version {payload.number} serves as {payload.alias}{instead} in {payload.destination}"
+
+
+def _print_metrics(metrics: Sequence[Metric]) -> None:
+    names = sorted({m.name for m in metrics})
+    slices = sorted({m.slice for m in metrics}, key=lambda key: (len(key), key))
+    table = {(m.name, m.slice): format_number(m.value) for m in metrics}
+    rows = [
+        [_escape(format_slice(key)), *(table.get((name, key), "") for name in names)]
+        for key in slices
+    ]
+    _print_table(["slice", *names], rows)
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    # A pipe has no width: wide lines are better there than wrapped ones.
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _print_json(document: Any) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))

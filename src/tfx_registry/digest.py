@@ -1,0 +1,184 @@
+r"""Content digest of a model: the OpenSSF Model Signing (OMS v1) root digest.
+
+The root digest is SHA-256 over the concatenated SHA-256 digests of the regular files, ordered by
+their relative POSIX path, compared part by part (OMS v1, "Model Manifest"; the reference is the
+package `model_signing`, against which a test compares). Like the reference it leaves out `.git`,
+`.gitignore`, `.gitattributes` and `.github` at the top, refuses symbolic links and special files,
+and does not see empty directories.
+
+OMS hashes contents, not names: renaming a file so that the order stays the same keeps the root
+digest. A server loads files by name, so a second digest, over the lines that `sha256sum` would
+print, covers the names as well. For ordinary names it can be checked by hand:
+
+    find . -type f -printf '%P\n' | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tfx_registry.errors import InvalidModelError
+
+__all__ = [
+    "IGNORED_AT_TOP",
+    "DirectoryDigest",
+    "FileDigest",
+    "combine",
+    "digest_path",
+    "walk_files",
+]
+
+#: Names that OMS leaves out, when they lie directly in the model directory.
+IGNORED_AT_TOP = frozenset({".git", ".gitattributes", ".github", ".gitignore"})
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, order=True)
+class FileDigest:
+    """One regular file of a model.
+
+    Attributes:
+        path: POSIX path relative to the model directory; "." when the model is a single file.
+        size_bytes: Length of the file.
+        sha256: Hexadecimal SHA-256 of its content.
+    """
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class DirectoryDigest:
+    """What identifies the bytes of a model.
+
+    Attributes:
+        root: OMS v1 root digest, 64 hexadecimal digits.
+        manifest: SHA-256 over the lines `<sha256>  <path>`, in byte order of the paths.
+        files: The files, in OMS order.
+    """
+
+    root: str
+    manifest: str
+    files: tuple[FileDigest, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Sum of the file sizes."""
+        return sum(file.size_bytes for file in self.files)
+
+
+def walk_files(root: Path) -> Iterator[tuple[str, Path]]:
+    """Lists the regular files of a model directory that count.
+
+    Args:
+        root: The model directory.
+
+    Yields:
+        Relative POSIX path and full path of each file, in no particular order.
+
+    Raises:
+        InvalidModelError: A symbolic link or a special file lies below, or something is
+            unreadable.
+    """
+    stack: list[tuple[str, Path]] = [("", root)]
+    while stack:
+        prefix, folder = stack.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+        for entry in entries:
+            relative = f"{prefix}{entry.name}"
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if stat.S_ISLNK(mode) or not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+                kind = "a symbolic link" if stat.S_ISLNK(mode) else "a special file"
+                raise InvalidModelError(
+                    f"cannot take the model {str(root)!r}",
+                    f"{relative!r} in it is {kind}; a version must hold its own bytes",
+                    "copy the file itself into the model directory",
+                )
+            if not prefix and entry.name in IGNORED_AT_TOP:
+                continue
+            if stat.S_ISDIR(mode):
+                stack.append((f"{relative}/", Path(entry.path)))
+            else:
+                yield relative, Path(entry.path)
+
+
+def digest_path(path: str | os.PathLike[str]) -> DirectoryDigest:
+    """Computes the digest of a model directory, or of a model that is a single file.
+
+    Args:
+        path: The directory or file.
+
+    Returns:
+        The digest.
+
+    Raises:
+        InvalidModelError: The path does not exist, holds no file, or holds something that cannot
+            be versioned (symbolic links, special files).
+    """
+    root = Path(path)
+    if root.is_symlink():
+        root = root.resolve()
+    if root.is_file():
+        files = [_digest_file(".", root)]
+    elif root.is_dir():
+        files = [_digest_file(relative, full) for relative, full in walk_files(root)]
+    else:
+        raise InvalidModelError(
+            f"cannot read the model {str(path)!r}",
+            "there is no such file or directory",
+            "check the path",
+        )
+    if not files:
+        raise InvalidModelError(
+            f"cannot take the model {str(path)!r}",
+            "the directory holds no file",
+            "check that the trainer has written the model there",
+        )
+    return combine(files)
+
+
+def combine(files: list[FileDigest]) -> DirectoryDigest:
+    """Combines the digests of files to the digest of their directory.
+
+    Args:
+        files: All files of the model, in any order.
+
+    Returns:
+        The digest of the directory.
+    """
+    ordered = sorted(files, key=lambda file: PurePosixPath(file.path).parts)
+    root = hashlib.sha256()
+    for file in ordered:
+        root.update(bytes.fromhex(file.sha256))
+    manifest = hashlib.sha256()
+    for file in sorted(files, key=lambda file: os.fsencode(file.path)):
+        manifest.update(f"{file.sha256}  ".encode() + os.fsencode(file.path) + b"\n")
+    return DirectoryDigest(root.hexdigest(), manifest.hexdigest(), tuple(ordered))
+
+
+def _digest_file(relative: str, path: Path) -> FileDigest:
+    sha = hashlib.sha256()
+    size = 0
+    try:
+        with path.open("rb", buffering=0) as stream:
+            while block := stream.read(_BLOCK):
+                sha.update(block)
+                size += len(block)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return FileDigest(relative, size, sha.hexdigest())
+
+
+def _unreadable(path: Path, error: OSError) -> InvalidModelError:
+    return InvalidModelError(
+        f"cannot read {str(path)!r}", str(error.strerror or error), "check the permissions"
+    )

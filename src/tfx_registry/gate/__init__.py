@@ -1,0 +1,33 @@
+"""The gate: pure functions from a policy and measured numbers to a decision."""
+
+from tfx_registry.gate.decide import Contender, Situation, blocked, decide, summarize
+from tfx_registry.gate.evaluation import Evaluation, MetricId, normalize_location
+from tfx_registry.gate.policy import (
+    BaselineRule,
+    ChangeThreshold,
+    Direction,
+    GatePolicy,
+    SliceSpec,
+    ValueThreshold,
+)
+from tfx_registry.gate.report import Check, GateReport, Reason
+
+__all__ = [
+    "BaselineRule",
+    "ChangeThreshold",
+    "Check",
+    "Contender",
+    "Direction",
+    "Evaluation",
+    "GatePolicy",
+    "GateReport",
+    "MetricId",
+    "Reason",
+    "Situation",
+    "SliceSpec",
+    "ValueThreshold",
+    "blocked",
+    "decide",
+    "normalize_location",
+    "summarize",
+]

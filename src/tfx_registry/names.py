@@ -1,0 +1,249 @@
+"""The grammar of names, written once: models, aliases, labels and version references.
+
+Names become parts of database keys and of paths that people type, so the grammar is narrow. Two
+model names that differ only in case are the same model: MySQL compares names that way, and so do
+the file systems of macOS and Windows.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tfx_registry.errors import InvalidNameError
+
+__all__ = [
+    "RESERVED_ALIASES",
+    "VersionRef",
+    "check_alias",
+    "check_label",
+    "check_model_name",
+    "check_text",
+    "check_version_number",
+    "model_key",
+]
+
+_MODEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,127}")
+_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+_LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]|/(?!/)){0,127}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+#: Words that already mean something in a version reference.
+RESERVED_ALIASES = frozenset({"latest"})
+
+#: The largest version number: TensorFlow Serving parses directory names as signed 64-bit integers
+#: (tensorflow_serving/sources/storage_path/file_system_storage_path_source.cc).
+MAX_VERSION = 2**63 - 1
+
+_MAX_LABEL_VALUE = 1024
+_MAX_TEXT = 1_000_000
+
+
+def check_model_name(name: object) -> str:
+    """Checks the name of a model.
+
+    Args:
+        name: 1 to 128 ASCII letters, digits, `_`, `-` and single dots, beginning with a letter or
+            a digit.
+
+    Returns:
+        The name, unchanged.
+
+    Raises:
+        InvalidNameError: The name breaks the grammar.
+    """
+    if isinstance(name, str) and _MODEL.fullmatch(name):
+        return name
+    raise InvalidNameError(
+        f"invalid model name {name!r}",
+        "a model name is 1 to 128 letters, digits, '_', '-' or single dots and begins with a "
+        "letter or a digit",
+        "choose another name",
+    )
+
+
+def model_key(name: str) -> str:
+    """Returns what makes two model names the same model (their case-folded form)."""
+    return name.casefold()
+
+
+def check_alias(alias: object) -> str:
+    """Checks an alias.
+
+    Args:
+        alias: 1 to 63 ASCII letters, digits, `_` and `-`, beginning with a letter, and not a
+            reserved word.
+
+    Returns:
+        The alias, unchanged.
+
+    Raises:
+        InvalidNameError: The alias breaks the grammar or is reserved.
+    """
+    if not isinstance(alias, str) or not _ALIAS.fullmatch(alias):
+        raise InvalidNameError(
+            f"invalid alias {alias!r}",
+            "an alias is 1 to 63 letters, digits, '_' or '-' and begins with a letter",
+            "choose another alias, for example 'production'",
+        )
+    if alias.casefold() in RESERVED_ALIASES:
+        raise InvalidNameError(
+            f"invalid alias {alias!r}",
+            "it is reserved: it always means the newest version",
+            "choose another alias, for example 'production'",
+        )
+    return alias
+
+
+def check_label(key: object, value: object) -> tuple[str, str]:
+    """Checks one label.
+
+    Args:
+        key: 1 to 128 ASCII letters, digits, `_`, `-`, `.` and single `/`, beginning with a letter
+            or a digit.
+        value: Up to 1,024 characters of text without control characters.
+
+    Returns:
+        Key and value, unchanged.
+
+    Raises:
+        InvalidNameError: One of them breaks the grammar.
+    """
+    if not isinstance(key, str) or not _LABEL_KEY.fullmatch(key):
+        raise InvalidNameError(
+            f"invalid label key {key!r}",
+            "a label key is 1 to 128 letters, digits, '_', '-', '.' or single '/' and begins with "
+            "a letter or a digit",
+            "choose another key",
+        )
+    if not isinstance(value, str) or len(value) > _MAX_LABEL_VALUE or _CONTROL.search(value):
+        shown = repr(value) if len(repr(value)) < 60 else repr(value)[:57] + "..."
+        raise InvalidNameError(
+            f"invalid value {shown} of label {key!r}",
+            f"a label value is text of at most {_MAX_LABEL_VALUE} characters without control "
+            "characters",
+            "shorten it, or put long text into the description",
+        )
+    check_text(value, f"value of label {key!r}")
+    return key, value
+
+
+def check_text(text: object, what: str) -> str:
+    """Checks free text such as a description or a reason.
+
+    Args:
+        text: Any text that UTF-8 can carry, up to 1,000,000 characters.
+        what: What the text is, for the error.
+
+    Returns:
+        The text, unchanged.
+
+    Raises:
+        InvalidNameError: It is no text, too long, or holds lone surrogates.
+    """
+    if not isinstance(text, str):
+        raise InvalidNameError(f"invalid {what}", f"it is {type(text).__name__}, not text", "")
+    if len(text) > _MAX_TEXT:
+        raise InvalidNameError(
+            f"invalid {what}",
+            f"{len(text)} characters are more than {_MAX_TEXT}",
+            "store the long form elsewhere and link to it",
+        )
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidNameError(
+            f"invalid {what}", f"it cannot be written as UTF-8 ({error.reason})", "re-encode it"
+        ) from error
+    return text
+
+
+def check_version_number(number: object) -> int:
+    """Checks a version number.
+
+    Args:
+        number: A positive integer below 2**63.
+
+    Returns:
+        The number.
+
+    Raises:
+        InvalidNameError: It is not such a number.
+    """
+    if isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= MAX_VERSION:
+        return number
+    raise InvalidNameError(
+        f"invalid version number {number!r}",
+        "version numbers are the integers 1, 2, 3, ...",
+        "list the versions with 'tfx-registry versions MODEL'",
+    )
+
+
+@dataclass(frozen=True, order=True)
+class VersionRef:
+    """A reference to one version: `name:3`, `name@alias`, or `name` for the latest.
+
+    Law: `VersionRef.parse(str(ref)) == ref`.
+
+    Attributes:
+        model: Name of the model.
+        number: Version number, or None.
+        alias: Alias, or None. At most one of number and alias is given.
+    """
+
+    model: str
+    number: int | None = None
+    alias: str | None = None
+
+    def __post_init__(self) -> None:
+        """Checks each part."""
+        check_model_name(self.model)
+        if self.number is not None and self.alias is not None:
+            raise InvalidNameError(
+                f"invalid reference to {self.model!r}",
+                "a version is named by a number or by an alias, not by both",
+                "use name:3 or name@alias",
+            )
+        if self.number is not None:
+            check_version_number(self.number)
+        if self.alias is not None:
+            check_alias(self.alias)
+
+    @classmethod
+    def parse(cls, text: str) -> VersionRef:
+        """Reads a reference.
+
+        Args:
+            text: `name`, `name:3`, `name@alias`; `name@latest` and `name:latest` mean `name`.
+
+        Returns:
+            The reference.
+
+        Raises:
+            InvalidNameError: The text is none of these.
+        """
+        for separator in ":@":
+            name, found, rest = text.partition(separator)
+            if not found:
+                continue
+            if rest.casefold() == "latest":
+                return cls(check_model_name(name))
+            if separator == "@":
+                return cls(name, alias=check_alias(rest))
+            if not _NUMBER.fullmatch(rest):
+                raise InvalidNameError(
+                    f"invalid version reference {text!r}",
+                    f"{rest!r} is not a version number",
+                    "write name:3, name@alias, or name for the latest version",
+                )
+            return cls(name, number=int(rest))
+        return cls(text)
+
+    def __str__(self) -> str:
+        """The text that parses back to this reference."""
+        if self.number is not None:
+            return f"{self.model}:{self.number}"
+        if self.alias is not None:
+            return f"{self.model}@{self.alias}"
+        return self.model

@@ -1,0 +1,115 @@
+"""Promotes a version: checks the decision, publishes the bytes, records it, moves the alias.
+
+The order makes each crash harmless. Everything that may refuse comes first; the intent is recorded
+once the copy is complete and verified, before it becomes visible; the alias moves in the same
+transaction that records the promotion. Whoever repeats an interrupted promotion finishes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tfx_registry.errors import InvalidModelError
+from tfx_registry.names import check_alias
+from tfx_registry.records import ModelFormat, Version
+from tfx_registry.registry import ModelRegistry
+from tfx_registry.serving import ServingDirectory, base_directory, check_servable
+
+__all__ = ["Promotion", "promote"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """The outcome of a promotion.
+
+    Attributes:
+        version: The version, serving now.
+        path: The directory that a server loads.
+        replaces: The version that served there before, or None.
+        changed: False when everything was as it should be already.
+    """
+
+    version: Version
+    path: str
+    replaces: int | None
+    changed: bool
+
+
+def promote(
+    registry: ModelRegistry,
+    model: str,
+    number: int,
+    serving_dir: str | os.PathLike[str],
+    *,
+    alias: str = "production",
+    source: str | os.PathLike[str] | None = None,
+    actor: str | None = None,
+    reason: str = "",
+    progress: Callable[[int], None] | None = None,
+) -> Promotion:
+    """Promotes a version that the gate has passed.
+
+    Args:
+        registry: The registry.
+        model: Name of the model.
+        number: The version.
+        serving_dir: Serving base directory of the model; the version becomes `<dir>/<number>`.
+        alias: The alias that moves to the version.
+        source: Where the bytes lie; None means where they lay at registration.
+        actor: Who.
+        reason: Why.
+        progress: Called with the number of bytes copied since the last call.
+
+    Returns:
+        What was done.
+
+    Raises:
+        NotFoundError: There is no such version.
+        RefusedError: The gate has not decided or has blocked it, or a newer version lies there.
+        IntegrityError: Bytes are not those that were registered.
+        InvalidModelError: The version is no SavedModel.
+        ServingDirectoryError: The directory cannot take it.
+    """
+    check_alias(alias)
+    base = base_directory(serving_dir)
+    version = registry.check_promotable(model, number)
+    if version.facts.format is not ModelFormat.SAVED_MODEL:
+        raise InvalidModelError(
+            f"cannot promote {version.ref}",
+            f"its format is {version.facts.format.value!r}, and TensorFlow Serving loads only "
+            "SavedModels",
+            "export the model as a SavedModel and register that",
+        )
+    root = os.fspath(source) if source is not None else version.facts.uri
+    if not (base / str(number)).exists():
+        check_servable(root)
+    with ServingDirectory.lock(base) as directory:
+        before = registry.head(model).deployments.get(str(base))
+        published = directory.publish(
+            root,
+            number,
+            digest=version.facts.digest,
+            manifest=version.facts.manifest,
+            before_visible=lambda: registry.record_intent(
+                model, number, str(base), alias, actor=actor
+            ),
+            progress=progress,
+        )
+        after = registry.record_promotion(
+            model, number, str(base), alias, actor=actor, reason=reason
+        )
+    unchanged = published.already_there and after.seq == version.seq
+    replaces = before.number if before is not None and before.number != number else None
+    _logger.info(
+        "%s %s in %s under %r",
+        after.ref,
+        "serves already" if unchanged else "promoted",
+        base,
+        alias,
+    )
+    return Promotion(after, str(published.path), replaces, changed=not unchanged)

@@ -1,0 +1,335 @@
+"""What the registry knows of a model version: frozen records, no behaviour beyond views.
+
+All of them are stored as JSON (see `tfx_registry.codec`). Fields may be added, never renamed.
+Times are UTC in ISO 8601 with microseconds and a trailing "Z", so they sort as text.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = [
+    "DecisionSummary",
+    "Deployment",
+    "Head",
+    "LineageSource",
+    "Metric",
+    "ModelFacts",
+    "ModelFormat",
+    "Origin",
+    "Signature",
+    "SliceKey",
+    "TensorSpec",
+    "Verdict",
+    "Version",
+    "VersionState",
+    "format_slice",
+]
+
+#: A TFMA slice key: sorted pairs of feature and value, as text; () is the whole data set.
+SliceKey = tuple[tuple[str, str], ...]
+
+
+class ModelFormat(str, enum.Enum):
+    """How the bytes of a version are to be read."""
+
+    SAVED_MODEL = "saved_model"
+    KERAS = "keras"
+    OTHER = "other"
+
+
+class Verdict(str, enum.Enum):
+    """The outcome of a gate decision."""
+
+    PASSED = "passed"
+    BLOCKED = "blocked"
+
+
+class VersionState(str, enum.Enum):
+    """Where a version stands in its life; derived from the events."""
+
+    REGISTERED = "registered"
+    PASSED = "passed"
+    BLOCKED = "blocked"
+    SERVING = "serving"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a signature.
+
+    Attributes:
+        dtype: TensorFlow's name of the element type, such as "float32" or "string".
+        shape: Dimensions, None for an unknown one; None as a whole for an unknown rank.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...] | None = None
+
+    def __str__(self) -> str:
+        """For people: `float32[?, 3]`."""
+        if self.shape is None:
+            return f"{self.dtype}[...]"
+        return f"{self.dtype}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One signature of a SavedModel.
+
+    Attributes:
+        inputs: Input tensors by name.
+        outputs: Output tensors by name.
+        method: The method name, such as "tensorflow/serving/predict".
+    """
+
+    inputs: Mapping[str, TensorSpec] = field(default_factory=dict)
+    outputs: Mapping[str, TensorSpec] = field(default_factory=dict)
+    method: str = ""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the bytes are. Written once, with the version.
+
+    Attributes:
+        uri: Where the bytes lay at registration (the SavedModel directory itself).
+        format: How they are to be read.
+        digest: OMS v1 root digest, hexadecimal.
+        manifest: Digest that covers the file names as well, hexadecimal.
+        size_bytes: Sum of the file sizes.
+        file_count: Number of files.
+        tags: Tags of the graph that a server would load.
+        signatures: Its signatures by name.
+        fingerprint: TensorFlow's own fingerprint, as text by field.
+        tensorflow_version: The version of TensorFlow that wrote the model.
+    """
+
+    uri: str
+    format: ModelFormat
+    digest: str
+    manifest: str
+    size_bytes: int
+    file_count: int
+    tags: tuple[str, ...] = ()
+    signatures: Mapping[str, Signature] = field(default_factory=dict)
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+    tensorflow_version: str = ""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made the version, as far as known.
+
+    Attributes:
+        pipeline_name: Name of the TFX pipeline.
+        run_id: Run of the pipeline.
+        node_id: Node of the registrar in the pipeline.
+        artifact_uri: URI of the Model artifact that was registered.
+        code_revision: Revision of the code that trained it.
+        libraries: Versions of the libraries in the registering process, by distribution name.
+    """
+
+    pipeline_name: str = ""
+    run_id: str = ""
+    node_id: str = ""
+    artifact_uri: str = ""
+    code_revision: str = ""
+    libraries: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LineageSource:
+    """One artifact that the version came from.
+
+    Attributes:
+        key: The role, such as "examples", "schema", "transform_graph".
+        type_name: Type of the artifact, such as "Examples".
+        uri: Where it lies.
+        properties: Its properties, such as span, version and split names, as text.
+    """
+
+    key: str
+    type_name: str
+    uri: str
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number measured on a version.
+
+    Attributes:
+        name: Name of the metric, such as "auc".
+        value: Its value; may be NaN or infinite.
+        slice: The slice of the data it was measured on; () is the whole.
+    """
+
+    name: str
+    value: float
+    slice: SliceKey = ()
+
+
+@dataclass(frozen=True)
+class DecisionSummary:
+    """The last gate decision on a version, in short; the whole is in the event.
+
+    Attributes:
+        verdict: Passed or blocked.
+        seq: Sequence number of the event that holds the whole decision.
+        time: When.
+        actor: Who.
+        baseline: Number of the version that it was compared with, or None.
+        reasons: One readable line for each failure.
+        notes: Remarks that did not block, such as "first version: nothing to compare with".
+    """
+
+    verdict: Verdict
+    seq: int
+    time: str
+    actor: str
+    baseline: int | None = None
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A version in a serving directory.
+
+    Attributes:
+        destination: The serving base directory.
+        alias: The alias under which it serves there.
+        number: Number of the version, which is also the name of its directory.
+        seq: Sequence number of the event that put it there.
+        time: When.
+        actor: Who.
+    """
+
+    destination: str
+    alias: str
+    number: int
+    seq: int
+    time: str
+    actor: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """One immutable version of a model, with what has been decided about it since.
+
+    Attributes:
+        model: Name of the model.
+        number: Number of the version, unique in the model and never used again.
+        facts: What the bytes are.
+        time: When it was registered.
+        actor: Who registered it.
+        origin: What made it.
+        sources: The artifacts that it came from.
+        hyperparameters: Parameters of the training, as text.
+        metrics: Numbers given at registration and those of the last decision.
+        description: Free text.
+        labels: Labels by key.
+        semantic_version: Optional semantic version.
+        same_bytes_as: Number of the newest earlier version with the same digest, or None.
+        decision: The last gate decision, or None.
+        aliases: Aliases that point here now.
+        serving: Destinations where it serves now.
+        seq: Sequence number of the last event that concerned this version.
+    """
+
+    model: str
+    number: int
+    facts: ModelFacts
+    time: str
+    actor: str
+    origin: Origin = field(default_factory=Origin)
+    sources: tuple[LineageSource, ...] = ()
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    metrics: tuple[Metric, ...] = ()
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    semantic_version: str = ""
+    same_bytes_as: int | None = None
+    decision: DecisionSummary | None = None
+    aliases: tuple[str, ...] = ()
+    serving: tuple[str, ...] = ()
+    seq: int = 0
+
+    @property
+    def state(self) -> VersionState:
+        """Serving, passed, blocked or registered: the furthest that it got and still is."""
+        if self.serving:
+            return VersionState.SERVING
+        if self.decision is None:
+            return VersionState.REGISTERED
+        return VersionState(self.decision.verdict.value)
+
+    @property
+    def ref(self) -> str:
+        """The reference `model:number`."""
+        return f"{self.model}:{self.number}"
+
+    @property
+    def digest(self) -> str:
+        """OMS v1 root digest of the bytes, hexadecimal."""
+        return self.facts.digest
+
+    @property
+    def uri(self) -> str:
+        """Where the bytes lay at registration."""
+        return self.facts.uri
+
+    def metric(self, name: str, slice_key: SliceKey = ()) -> float | None:
+        """Returns one metric.
+
+        Args:
+            name: Name of the metric.
+            slice_key: The slice; () is the whole data set.
+
+        Returns:
+            The value, or None when it is not known.
+        """
+        for metric in self.metrics:
+            if metric.name == name and metric.slice == slice_key:
+                return metric.value
+        return None
+
+
+@dataclass(frozen=True)
+class Head:
+    """The newest state of one model. A cache: it must equal the fold of the model's events.
+
+    Attributes:
+        model: Name as first registered.
+        seq: Sequence number of the last event.
+        digest: Digest of the last event, the end of the hash chain.
+        latest: Number of the newest version; 0 before the first.
+        count: How many versions there are.
+        aliases: Version numbers by alias.
+        deployments: What serves, by destination.
+        created: Time of the first event.
+        updated: Time of the last event.
+    """
+
+    model: str
+    seq: int
+    digest: str
+    latest: int
+    count: int
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    deployments: Mapping[str, Deployment] = field(default_factory=dict)
+    created: str = ""
+    updated: str = ""
+
+    def serving(self, alias: str) -> Deployment | None:
+        """Returns what serves under an alias: its newest deployment, or None."""
+        under = [d for d in self.deployments.values() if d.alias == alias]
+        return max(under, key=lambda d: d.seq, default=None)
+
+
+def format_slice(key: SliceKey) -> str:
+    """Writes a slice for people: `overall`, or `island=Dream, sex=female`."""
+    return ", ".join(f"{feature}={value}" for feature, value in key) or "overall"

@@ -1,0 +1,236 @@
+"""The events of a model: the only thing that is ever appended, and the source of all state.
+
+One event is one decision of somebody. Its payload is one of the dataclasses below; the envelope
+says who, when, why and in which order. Each event carries the digest of the one before it, so a
+log that was edited afterwards does not verify. Kinds and fields are stored for ever: add, never
+rename.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from tfx_registry import codec
+from tfx_registry.records import (
+    LineageSource,
+    Metric,
+    ModelFacts,
+    Origin,
+    Verdict,
+)
+
+__all__ = [
+    "AliasRemoved",
+    "AliasSet",
+    "Decided",
+    "Event",
+    "Payload",
+    "Promoted",
+    "PublishStarted",
+    "Registered",
+    "payload_from_json",
+]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A new version. See `records.Version` for the fields."""
+
+    kind: ClassVar[str] = "registered"
+    number: int
+    facts: ModelFacts
+    origin: Origin = field(default_factory=Origin)
+    sources: tuple[LineageSource, ...] = ()
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    metrics: tuple[Metric, ...] = ()
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    semantic_version: str = ""
+    same_bytes_as: int | None = None
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A gate decision.
+
+    Attributes:
+        number: Version that was decided on.
+        verdict: Passed or blocked.
+        digest: Root digest of the candidate's bytes.
+        alias: The alias whose serving version was the baseline.
+        baseline: Version that it was compared with, or None.
+        baseline_digest: Root digest of the baseline's bytes, or "".
+        head_seq: Sequence number of the head when the baseline was looked up.
+        reasons: One readable line for each failure.
+        notes: Remarks that did not block.
+        metrics: The candidate's numbers that the decision looked at.
+        report: The whole report as JSON (`gate.report.GateReport`).
+    """
+
+    kind: ClassVar[str] = "decided"
+    number: int
+    verdict: Verdict
+    digest: str
+    alias: str
+    baseline: int | None = None
+    baseline_digest: str = ""
+    head_seq: int = 0
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AliasSet:
+    """An alias points at a version from now on; `previous` is where it pointed, or None."""
+
+    kind: ClassVar[str] = "alias_set"
+    alias: str
+    number: int
+    previous: int | None = None
+
+
+@dataclass(frozen=True)
+class AliasRemoved:
+    """An alias does not exist any more; `previous` is where it pointed."""
+
+    kind: ClassVar[str] = "alias_removed"
+    alias: str
+    previous: int
+
+
+@dataclass(frozen=True)
+class PublishStarted:
+    """Somebody is about to copy a version into a serving directory (the intent).
+
+    Attributes:
+        number: The version.
+        destination: The serving base directory.
+        alias: The alias that will move.
+        digest: Root digest that the copy must have.
+    """
+
+    kind: ClassVar[str] = "publish_started"
+    number: int
+    destination: str
+    alias: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """A version lies complete in a serving directory and the alias has moved to it.
+
+    Attributes:
+        number: The version.
+        destination: The serving base directory.
+        alias: The alias.
+        digest: Root digest of the published bytes.
+        replaces: Version that served there before, or None.
+    """
+
+    kind: ClassVar[str] = "promoted"
+    number: int
+    destination: str
+    alias: str
+    digest: str
+    replaces: int | None = None
+
+
+Payload = Registered | Decided | AliasSet | AliasRemoved | PublishStarted | Promoted
+
+_KINDS: dict[str, type[Payload]] = {
+    cls.kind: cls for cls in (Registered, Decided, AliasSet, AliasRemoved, PublishStarted, Promoted)
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """The envelope of one payload.
+
+    Attributes:
+        model: Name of the model.
+        seq: 1, 2, 3, ... without a gap, per model.
+        time: When, UTC.
+        actor: Who.
+        token: Makes a retry of the same operation find this event instead of adding another.
+        previous: Digest of the event before; "" for the first.
+        payload: What happened.
+        reason: Why, in the actor's words.
+    """
+
+    model: str
+    seq: int
+    time: str
+    actor: str
+    token: str
+    previous: str
+    payload: Payload
+    reason: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The kind of the payload."""
+        return self.payload.kind
+
+    @property
+    def number(self) -> int | None:
+        """The version that the event is about, if it is about one."""
+        return getattr(self.payload, "number", None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the event as a JSON object; the payload carries its kind beside it."""
+        return {
+            "model": self.model,
+            "seq": self.seq,
+            "time": self.time,
+            "actor": self.actor,
+            "reason": self.reason,
+            "token": self.token,
+            "previous": self.previous,
+            "kind": self.kind,
+            "payload": codec.encode(self.payload),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Event:
+        """Reads what `to_json` made.
+
+        Raises:
+            CodecError: The data does not fit.
+        """
+        return cls(
+            model=data["model"],
+            seq=data["seq"],
+            time=data["time"],
+            actor=data["actor"],
+            reason=data.get("reason", ""),
+            token=data["token"],
+            previous=data["previous"],
+            payload=payload_from_json(data["kind"], data["payload"]),
+        )
+
+    def digest(self) -> str:
+        """Returns the SHA-256 of the canonical JSON of the event, with `previous` in it."""
+        return codec.digest_json(self.to_json())
+
+
+def payload_from_json(kind: str, data: Any) -> Payload:
+    """Reads a payload.
+
+    Args:
+        kind: The kind, as stored.
+        data: The JSON value.
+
+    Returns:
+        The payload.
+
+    Raises:
+        CodecError: The kind is unknown (a newer release wrote it) or the data does not fit.
+    """
+    if kind not in _KINDS:
+        raise codec.CodecError(f"unknown kind of event {kind!r}: written by a newer release?")
+    return codec.decode(_KINDS[kind], data)

@@ -1,0 +1,152 @@
+"""The questions that the registry answers; none of them changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tfx_registry import names
+from tfx_registry.errors import NotFoundError
+from tfx_registry.names import VersionRef
+from tfx_registry.records import Deployment, Head, Version
+from tfx_registry.registry.events import Decided, Event
+from tfx_registry.registry.store import Store
+
+__all__ = ["RegistryReader"]
+
+
+class RegistryReader:
+    """The reading half of `ModelRegistry`."""
+
+    def __init__(self, store: Store) -> None:
+        """Reads from a store."""
+        self._store = store
+
+    def list_models(self) -> list[Head]:
+        """Returns the head of every model, ordered by name."""
+        return self._store.list_heads()
+
+    def head(self, model: str) -> Head:
+        """Returns the head of a model: latest version, aliases, what serves.
+
+        Raises:
+            NotFoundError: There is no such model.
+        """
+        names.check_model_name(model)
+        head = self._store.read_head(model)
+        if head is None:
+            raise NotFoundError(
+                f"no model {model!r}",
+                "nothing was registered under this name",
+                "list the models with 'tfx-registry models'",
+            )
+        return head
+
+    def get(self, model: str, number: int) -> Version:
+        """Returns one version by number.
+
+        Raises:
+            NotFoundError: There is no such version.
+        """
+        names.check_model_name(model)
+        names.check_version_number(number)
+        found = self._store.read_versions(model, [number])
+        if number not in found:
+            latest = self.head(model).latest
+            raise NotFoundError(
+                f"no version {number} of {model!r}",
+                f"its latest version is {latest}",
+                f"list the versions with 'tfx-registry versions {model}'",
+            )
+        return found[number]
+
+    def latest(self, model: str) -> Version:
+        """Returns the newest version of a model.
+
+        Raises:
+            NotFoundError: There is no such model.
+        """
+        return self.get(model, self.head(model).latest)
+
+    def resolve(self, ref: str | VersionRef) -> Version:
+        """Returns the version that a reference means.
+
+        Args:
+            ref: `name:3`, `name@alias`, or `name` for the latest.
+
+        Raises:
+            InvalidNameError: The reference breaks the grammar.
+            NotFoundError: There is no such model, version or alias.
+        """
+        parsed = VersionRef.parse(ref) if isinstance(ref, str) else ref
+        if parsed.number is not None:
+            return self.get(parsed.model, parsed.number)
+        if parsed.alias is None:
+            return self.latest(parsed.model)
+        head = self.head(parsed.model)
+        number = head.aliases.get(parsed.alias)
+        if number is None:
+            known = ", ".join(head.aliases) or "none"
+            raise NotFoundError(
+                f"no alias {parsed.alias!r} of {parsed.model!r}",
+                f"aliases of the model: {known}",
+                f"set it with 'tfx-registry alias set {parsed.model} {parsed.alias} NUMBER'",
+            )
+        return self.get(parsed.model, number)
+
+    def list_versions(
+        self, model: str, *, limit: int | None = None, newest_first: bool = True
+    ) -> list[Version]:
+        """Lists versions of a model.
+
+        Args:
+            model: Name of the model.
+            limit: At most so many; None means all.
+            newest_first: The order.
+
+        Returns:
+            The versions.
+
+        Raises:
+            NotFoundError: There is no such model.
+        """
+        head = self.head(model)
+        numbers = range(1, head.latest + 1)
+        wanted: Sequence[int] = numbers[::-1] if newest_first else numbers
+        wanted = wanted if limit is None else wanted[: max(limit, 0)]
+        found = self._store.read_versions(model, wanted)
+        return [found[n] for n in wanted if n in found]
+
+    def history(self, model: str) -> list[Event]:
+        """Returns every event of a model, oldest first.
+
+        Raises:
+            NotFoundError: There is no such model.
+        """
+        return self._store.read_events(model, 1, self.head(model).seq)
+
+    def serving(self, model: str, alias: str = "production") -> Deployment | None:
+        """Tells what serves under an alias.
+
+        Args:
+            model: Name of the model; it need not exist yet.
+            alias: The alias.
+
+        Returns:
+            The newest deployment under the alias, or None.
+        """
+        names.check_model_name(model)
+        names.check_alias(alias)
+        head = self._store.read_head(model)
+        return head.serving(alias) if head else None
+
+    def decision(self, model: str, number: int) -> Decided | None:
+        """Returns the last gate decision on a version, with its whole report, or None.
+
+        Raises:
+            NotFoundError: There is no such version.
+        """
+        summary = self.get(model, number).decision
+        if summary is None:
+            return None
+        payload = self._store.read_events(model, summary.seq, summary.seq)[0].payload
+        return payload if isinstance(payload, Decided) else None

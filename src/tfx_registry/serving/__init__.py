@@ -1,0 +1,12 @@
+"""The serving directory: what TensorFlow Serving sees, and how a version gets there."""
+
+from tfx_registry.serving.layout import base_directory, list_version_directories
+from tfx_registry.serving.publish import Published, ServingDirectory, check_servable
+
+__all__ = [
+    "Published",
+    "ServingDirectory",
+    "base_directory",
+    "check_servable",
+    "list_version_directories",
+]

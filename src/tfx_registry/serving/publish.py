@@ -1,0 +1,293 @@
+"""Publishes a version into a serving base directory: all of it, or nothing.
+
+The copy is made in `<base>/.tfx_registry/staging/<unique>`, which no server looks at. It is hashed
+while it is copied, made durable, compared with the registered digest, and only then renamed to
+`<base>/<number>`. A crash leaves a staging directory behind, never half a version; the next
+publish removes it. Publishers of one directory take turns by a lock that the operating system
+gives back when its holder dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfx_registry.digest import (
+    IGNORED_AT_TOP,
+    DirectoryDigest,
+    FileDigest,
+    combine,
+    digest_path,
+    walk_files,
+)
+from tfx_registry.errors import (
+    IntegrityError,
+    InvalidModelError,
+    RefusedError,
+    ServingDirectoryError,
+)
+from tfx_registry.saved_model import SAVED_MODEL_FILE, SERVE_TAG, read_metagraph
+from tfx_registry.serving.atomic import fsync_directory, rename_no_replace
+from tfx_registry.serving.layout import (
+    STATE_DIRECTORY,
+    base_directory,
+    list_version_directories,
+)
+
+__all__ = ["Published", "ServingDirectory", "check_servable"]
+
+_logger = logging.getLogger(__name__)
+
+_STAGING = "staging"
+_BLOCK = 1 << 20
+_DIRECTORY_MODE = 0o755  # the server usually runs as another user
+_FILE_MODE = 0o644
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a version lies.
+
+    Attributes:
+        path: The directory that a server loads.
+        already_there: Whether the same bytes lay there before, so that nothing was copied.
+    """
+
+    path: Path
+    already_there: bool
+
+
+def check_servable(source: str | os.PathLike[str]) -> None:
+    """Checks that TensorFlow Serving could load a directory.
+
+    Args:
+        source: The directory.
+
+    Raises:
+        InvalidModelError: It is no SavedModel, or has no graph with the tag "serve".
+    """
+    path = Path(source)
+    if not (path / SAVED_MODEL_FILE).is_file():
+        raise InvalidModelError(
+            f"cannot publish {str(path)!r}",
+            f"it is not a SavedModel: there is no {SAVED_MODEL_FILE}",
+            "export the model as a SavedModel and register that",
+        )
+    tags, _, _ = read_metagraph(path)
+    if SERVE_TAG not in tags:
+        raise InvalidModelError(
+            f"cannot publish {str(path)!r}",
+            f"its graph has the tags {list(tags)}, and a server loads the one tagged 'serve'",
+            "export the model for serving",
+        )
+
+
+class ServingDirectory:
+    """A serving base directory, held by this publisher until `lock` ends.
+
+    Attributes:
+        base: The absolute path.
+    """
+
+    def __init__(self, base: Path) -> None:
+        """Use `lock`."""
+        self.base = base
+
+    @classmethod
+    @contextmanager
+    def lock(cls, base: str | os.PathLike[str]) -> Iterator[ServingDirectory]:
+        """Waits until no other publisher works on a directory, and holds it.
+
+        Args:
+            base: The serving base directory; made when it does not exist.
+
+        Yields:
+            The directory.
+
+        Raises:
+            ServingDirectoryError: It is a file or not writable.
+        """
+        folder = base_directory(base)
+        try:
+            state = folder / STATE_DIRECTORY
+            state.mkdir(parents=True, exist_ok=True)
+            lock = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise _failed(folder, error) from error
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _logger.info("waiting for another publisher of %s", folder)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            # The lock is ours, so whatever lies there belonged to a publisher that died.
+            shutil.rmtree(state / _STAGING, ignore_errors=True)
+            yield cls(folder)
+        finally:
+            os.close(lock)
+
+    def publish(
+        self,
+        source: str | os.PathLike[str],
+        number: int,
+        *,
+        digest: str,
+        manifest: str,
+        before_visible: Callable[[], None] | None = None,
+        progress: Progress | None = None,
+    ) -> Published:
+        """Publishes a SavedModel as `<base>/<number>`.
+
+        Args:
+            source: The SavedModel directory.
+            number: Number of the version.
+            digest: OMS root digest that the bytes must have.
+            manifest: Manifest digest that the bytes and names must have.
+            before_visible: Called once the copy is complete, durable and verified, just before
+                it becomes visible. If it raises, nothing becomes visible.
+            progress: Called with the number of bytes copied since the last call.
+
+        Returns:
+            Where the version lies. Publishing the same version again finds it there.
+
+        Raises:
+            ServingDirectoryError: The directory cannot be written, or its disk is full.
+            InvalidModelError: The source is missing or no SavedModel.
+            IntegrityError: The source, or a version that is already there, has other bytes.
+            RefusedError: A newer version lies in the directory, so that a server would not load
+                this one.
+        """
+        root = Path(source)
+        target = self.base / str(number)
+        if os.path.lexists(target):
+            _check_same(target, digest, manifest)
+            # Whoever renamed it may have died before the rename was durable.
+            fsync_directory(self.base)
+            return Published(target, already_there=True)
+        check_servable(root)
+        _check_newest(self.base, number)
+        staging = self.base / STATE_DIRECTORY / _STAGING
+        try:
+            staging.mkdir()
+            _check_space(root, self.base)
+            copy = staging / f"{number}.{uuid.uuid4().hex}.tmp"
+            copied = _copy(root, copy, progress)
+            _compare(copied, digest, manifest, f"the model at {str(root)!r}")
+            if before_visible is not None:
+                before_visible()
+            rename_no_replace(copy, target)
+            fsync_directory(self.base)
+        except OSError as error:
+            raise _failed(self.base, error) from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        _logger.info("published %s", target)
+        return Published(target, already_there=False)
+
+
+def _copy(source: Path, staging: Path, progress: Progress | None) -> DirectoryDigest:
+    """Copies a tree, hashing what is read, and makes the copy durable."""
+    staging.mkdir(mode=_DIRECTORY_MODE)
+    folders = [staging]
+    files = []
+    for folder, below, _ in os.walk(source):
+        if folder == str(source):
+            below[:] = [name for name in below if name not in IGNORED_AT_TOP]
+        relative = os.path.relpath(folder, source)
+        if relative != ".":
+            copy = staging / relative
+            copy.mkdir(mode=_DIRECTORY_MODE)
+            folders.append(copy)
+    for relative, path in walk_files(source):
+        files.append(_copy_file(relative, path, staging / relative, progress))
+    for folder_path in folders:
+        folder_path.chmod(_DIRECTORY_MODE)
+    for folder_path in reversed(folders):
+        fsync_directory(folder_path)
+    return combine(files)
+
+
+def _copy_file(relative: str, source: Path, target: Path, progress: Progress | None) -> FileDigest:
+    sha = hashlib.sha256()
+    size = 0
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with (
+        source.open("rb", buffering=0) as reader,
+        os.fdopen(os.open(target, flags, _FILE_MODE), "wb", buffering=0) as writer,
+    ):
+        while block := reader.read(_BLOCK):
+            sha.update(block)
+            view = memoryview(block)
+            while view:
+                view = view[writer.write(view) :]
+            size += len(block)
+            if progress is not None:
+                progress(len(block))
+        os.fchmod(writer.fileno(), _FILE_MODE)
+        os.fsync(writer.fileno())
+    return FileDigest(relative, size, sha.hexdigest())
+
+
+def _check_same(target: Path, digest: str, manifest: str) -> None:
+    try:
+        there = digest_path(target)
+    except InvalidModelError as error:
+        raise IntegrityError(
+            f"cannot publish as {str(target)!r}",
+            f"something else is there already ({error.what}: {error.why})",
+            "find out who made it; move it away before you repeat",
+        ) from error
+    _compare(there, digest, manifest, f"the version that already lies at {str(target)!r}")
+
+
+def _compare(found: DirectoryDigest, digest: str, manifest: str, what: str) -> None:
+    if (found.root, found.manifest) == (digest, manifest):
+        return
+    raise IntegrityError(
+        f"cannot publish: {what} has other bytes than the registered version",
+        f"its digest is {found.root[:16]}, registered is {digest[:16]}"
+        if found.root != digest
+        else "files were renamed",
+        "find out who changed it, and register the new bytes as a version of their own",
+    )
+
+
+def _check_newest(base: Path, number: int) -> None:
+    present = list_version_directories(base)
+    newest = max(present, default=number)
+    if newest > number:
+        raise RefusedError(
+            f"cannot publish version {number} into {str(base)!r}",
+            f"the newer version {newest} lies there, and a server that loads the latest version "
+            "would go on serving it",
+            "publish a newer version, or move the newer directory to a name that is no number",
+        )
+
+
+def _check_space(source: Path, base: Path) -> None:
+    needed = sum(path.stat().st_size for _, path in walk_files(source))
+    free = shutil.disk_usage(base).free
+    if needed > free:
+        raise ServingDirectoryError(
+            f"cannot publish into {str(base)!r}",
+            f"the model needs {needed} bytes and {free} are free",
+            "make room and repeat",
+        )
+
+
+def _failed(base: Path, error: OSError) -> ServingDirectoryError:
+    return ServingDirectoryError(
+        f"cannot publish into {str(base)!r}",
+        f"{error.strerror or error} ({error.filename or base})",
+        "correct it and repeat; no version was added",
+    )

@@ -1,0 +1,254 @@
+"""Publishing: all of a version, or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfx_registry.digest import DirectoryDigest, digest_path
+from tfx_registry.errors import (
+    IntegrityError,
+    InvalidModelError,
+    RefusedError,
+    ServingDirectoryError,
+)
+from tfx_registry.serving import Published, ServingDirectory
+from tfx_registry.serving import publish as publish_module
+from tfx_registry.serving.atomic import rename_no_replace
+
+
+@pytest.fixture(scope="module")
+def digest(saved_model: Path) -> DirectoryDigest:
+    return digest_path(saved_model)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return tmp_path / "serving" / "triple"
+
+
+def publish(source: Path, base: Path, number: int, digest: DirectoryDigest) -> Published:
+    with ServingDirectory.lock(base) as directory:
+        return directory.publish(source, number, digest=digest.root, manifest=digest.manifest)
+
+
+def visible(base: Path) -> list[str]:
+    return sorted(child.name for child in base.iterdir() if child.name != ".tfx_registry")
+
+
+def leftovers(base: Path) -> list[Path]:
+    return [path for path in (base / ".tfx_registry").rglob("*") if path.name != "lock"]
+
+
+def test_publish_copies_every_byte(saved_model: Path, base: Path, digest: DirectoryDigest) -> None:
+    published = publish(saved_model, base, 1, digest)
+    assert published == Published(base / "1", already_there=False)
+    assert digest_path(base / "1") == digest
+    assert visible(base) == ["1"]
+    assert leftovers(base) == []
+
+
+def test_what_is_published_predicts(saved_model: Path, base: Path, digest: DirectoryDigest) -> None:
+    import tensorflow as tf
+
+    publish(saved_model, base, 1, digest)
+    serve = tf.saved_model.load(str(base / "1")).signatures["serving_default"]
+    answer = serve(x=tf.constant([[1.0, 2.0]]))
+    assert answer["y"].numpy().tolist() == [[3.0, 6.0]]
+
+
+def test_a_server_of_another_user_can_read_it(
+    saved_model: Path, base: Path, digest: DirectoryDigest
+) -> None:
+    old = os.umask(0o077)
+    try:
+        publish(saved_model, base, 1, digest)
+    finally:
+        os.umask(old)
+    for path in [base / "1", *(base / "1").rglob("*")]:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o755 if path.is_dir() else 0o644), path
+
+
+def test_publishing_again_finds_it_there(
+    saved_model: Path, base: Path, digest: DirectoryDigest
+) -> None:
+    publish(saved_model, base, 1, digest)
+    inode = (base / "1").stat().st_ino
+    assert publish(saved_model, base, 1, digest).already_there
+    assert (base / "1").stat().st_ino == inode
+
+
+@pytest.mark.parametrize("damage", ["byte", "rename", "extra file", "missing file"])
+def test_other_bytes_that_are_there_stay_and_are_an_error(
+    saved_model: Path, base: Path, digest: DirectoryDigest, damage: str
+) -> None:
+    publish(saved_model, base, 1, digest)
+    asset = base / "1" / "assets" / "words.txt"
+    if damage == "byte":
+        asset.write_text("emu\n", encoding="utf-8")
+    elif damage == "rename":
+        asset.rename(asset.with_name("wordz.txt"))
+    elif damage == "extra file":
+        (base / "1" / "extra").write_text("x", encoding="utf-8")
+    else:
+        asset.unlink()
+    before = digest_path(base / "1")
+    with pytest.raises(IntegrityError, match="already lies at"):
+        publish(saved_model, base, 1, digest)
+    assert digest_path(base / "1") == before
+
+
+@pytest.mark.parametrize("kind", ["file", "empty directory", "dangling link"])
+def test_anything_in_the_way_is_left_alone(
+    saved_model: Path, base: Path, digest: DirectoryDigest, kind: str
+) -> None:
+    base.mkdir(parents=True)
+    target = base / "1"
+    if kind == "file":
+        target.write_text("mine", encoding="utf-8")
+    elif kind == "empty directory":
+        target.mkdir()
+    else:
+        target.symlink_to(base / "nowhere")
+    with pytest.raises(IntegrityError):
+        publish(saved_model, base, 1, digest)
+    assert visible(base) == ["1"]
+    assert target.is_symlink() == (kind == "dangling link")
+
+
+def test_a_source_that_changed_is_not_published(
+    saved_model: Path, base: Path, digest: DirectoryDigest, tmp_path: Path
+) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(saved_model, changed)
+    (changed / "assets" / "words.txt").write_text("emu\n", encoding="utf-8")
+    called: list[int] = []
+    with (
+        ServingDirectory.lock(base) as directory,
+        pytest.raises(IntegrityError, match="has other bytes than the registered version"),
+    ):
+        directory.publish(
+            changed,
+            1,
+            digest=digest.root,
+            manifest=digest.manifest,
+            before_visible=lambda: called.append(1),
+        )
+    assert called == []
+    assert visible(base) == []
+    assert leftovers(base) == []
+
+
+def test_nothing_appears_when_the_last_check_refuses(
+    saved_model: Path, base: Path, digest: DirectoryDigest
+) -> None:
+    def refuse() -> None:
+        assert visible(base) == []
+        raise RefusedError("no")
+
+    with ServingDirectory.lock(base) as directory, pytest.raises(RefusedError):
+        directory.publish(
+            saved_model, 1, digest=digest.root, manifest=digest.manifest, before_visible=refuse
+        )
+    assert visible(base) == []
+    assert leftovers(base) == []
+
+
+def test_what_is_no_saved_model_is_not_published(plain_model: Path, base: Path) -> None:
+    with pytest.raises(InvalidModelError, match="not a SavedModel"):
+        publish(plain_model, base, 1, digest_path(plain_model))
+    assert visible(base) == []
+
+
+def test_an_older_version_is_not_published_below_a_newer_one(
+    saved_model: Path, base: Path, digest: DirectoryDigest
+) -> None:
+    (base / "1700000000").mkdir(parents=True)
+    with pytest.raises(RefusedError, match="newer version 1700000000"):
+        publish(saved_model, base, 1, digest)
+    assert visible(base) == ["1700000000"]
+
+
+def test_a_full_disk_is_noticed_before_the_copy(
+    saved_model: Path, base: Path, digest: DirectoryDigest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(publish_module.shutil, "disk_usage", lambda _: usage._replace(free=10))
+    with pytest.raises(ServingDirectoryError, match="10 are free"):
+        publish(saved_model, base, 1, digest)
+    assert visible(base) == []
+
+
+@pytest.mark.parametrize("call", ["fsync", "fdopen", "fchmod"])
+def test_a_failing_system_call_leaves_nothing(
+    saved_model: Path,
+    base: Path,
+    digest: DirectoryDigest,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with ServingDirectory.lock(base) as directory:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, fail)
+            with pytest.raises(ServingDirectoryError, match="No space left on device"):
+                directory.publish(saved_model, 1, digest=digest.root, manifest=digest.manifest)
+        assert visible(base) == []
+        assert leftovers(base) == []
+        # And the same publisher can go on.
+        directory.publish(saved_model, 1, digest=digest.root, manifest=digest.manifest)
+    assert visible(base) == ["1"]
+
+
+def test_what_a_dead_publisher_left_is_removed(
+    saved_model: Path, base: Path, digest: DirectoryDigest
+) -> None:
+    left = base / ".tfx_registry" / "staging" / "9.dead.tmp"
+    left.mkdir(parents=True)
+    (left / "saved_model.pb").write_text("half", encoding="utf-8")
+    publish(saved_model, base, 1, digest)
+    assert leftovers(base) == []
+
+
+def test_an_unwritable_directory_is_named(base: Path) -> None:
+    base.mkdir(parents=True)
+    base.chmod(0o555)
+    # root may write anywhere, so the child becomes nobody, once everything is imported.
+    script = (
+        "import os, sys\n"
+        "from tfx_registry.serving import ServingDirectory\n"
+        "from tfx_registry.errors import ServingDirectoryError\n"
+        "if os.getuid() == 0: os.setuid(65534)\n"
+        "try:\n"
+        "    with ServingDirectory.lock(sys.argv[1]): print('locked')\n"
+        "except ServingDirectoryError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(base)], capture_output=True, text=True, check=False
+    )
+    assert "is not writable" in done.stdout, done.stdout + done.stderr
+    assert visible(base) == []
+
+
+def test_rename_never_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for platform in (sys.platform, "elsewhere"):
+        monkeypatch.setattr(sys, "platform", platform)
+        source, target = tmp_path / f"{platform}-a", tmp_path / f"{platform}-b"
+        source.mkdir()
+        (source / "x").write_text("new", encoding="utf-8")
+        target.mkdir()
+        with pytest.raises(FileExistsError):
+            rename_no_replace(source, target)
+        assert (source / "x").exists()
+        target.rmdir()
+        rename_no_replace(source, target)
+        assert (target / "x").read_text(encoding="utf-8") == "new"
