@@ -1,0 +1,74 @@
+"""What the executors share: registry, run identity, single artifacts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from tfx.types import artifact_utils
+
+from tfx_registry.errors import InvalidInputError
+from tfx_registry.inspection import installed_libraries
+from tfx_registry.records import Origin
+from tfx_registry.registry import ModelRegistry
+
+__all__ = ["REGISTRY", "open_registry", "optional_artifact", "origin_of", "single_artifact"]
+
+#: Execution property: the registry URI; missing means the variable TFX_REGISTRY_URI.
+REGISTRY = "registry"
+
+# Airflow gives its tasks no TFX context, but says which run they belong to.
+_AIRFLOW_DAG = "AIRFLOW_CTX_DAG_ID"
+_AIRFLOW_RUN = "AIRFLOW_CTX_DAG_RUN_ID"
+
+
+def open_registry(exec_properties: Mapping[str, Any]) -> ModelRegistry:
+    """Opens the registry that the execution properties, or the environment, name."""
+    return ModelRegistry.open(exec_properties.get(REGISTRY) or None)
+
+
+def single_artifact(artifacts: Mapping[str, Any], key: str) -> Any:
+    """Returns the one artifact under a key.
+
+    Raises:
+        InvalidInputError: There is none, or more than one.
+    """
+    found = artifacts.get(key) or []
+    if len(found) != 1:
+        raise InvalidInputError(
+            f"invalid input {key!r}",
+            f"it resolved to {len(found)} artifacts, and exactly one is needed",
+            "check what the pipeline connects to it",
+        )
+    return artifact_utils.get_single_instance(list(found))
+
+
+def optional_artifact(artifacts: Mapping[str, Any], key: str) -> Any | None:
+    """Returns the one artifact under a key, or None when the input is not connected.
+
+    Raises:
+        InvalidInputError: There is more than one.
+    """
+    return single_artifact(artifacts, key) if artifacts.get(key) else None
+
+
+def origin_of(context: Any, artifact_uri: str) -> Origin:
+    """Finds out which run an executor belongs to.
+
+    Args:
+        context: The executor's context, or None; orchestrators fill in different parts of it.
+        artifact_uri: URI of the Model artifact.
+
+    Returns:
+        What is known; "" for what is not.
+    """
+    info = getattr(context, "pipeline_info", None)
+    node = getattr(context, "pipeline_node", None)
+    return Origin(
+        pipeline_name=getattr(info, "id", "") or os.environ.get(_AIRFLOW_DAG, ""),
+        run_id=getattr(context, "pipeline_run_id", None) or os.environ.get(_AIRFLOW_RUN, ""),
+        node_id=node.node_info.id if node is not None else "",
+        artifact_uri=artifact_uri,
+        libraries=installed_libraries(),
+    )

@@ -1,0 +1,1 @@
+"""Registers the model of a pipeline run as a version."""

@@ -1,0 +1,1 @@
+"""Publishes a version that the gate has passed."""

@@ -1,0 +1,118 @@
+"""The declaration of Promoter."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.proto import pusher_pb2
+from tfx.types import component_spec, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+
+from tfx_registry import names
+from tfx_registry.components.artifacts import ModelVersion
+from tfx_registry.components.promoter import executor
+from tfx_registry.errors import ServingDirectoryError
+from tfx_registry.registry.uri import RegistryUri
+
+__all__ = ["Promoter", "PromoterSpec"]
+
+
+class PromoterSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and parameters; `push_destination` is that of Pusher."""
+
+    PARAMETERS: ClassVar[dict[str, Any]] = {
+        executor.PUSH_DESTINATION: ExecutionParameter(type=pusher_pb2.PushDestination),
+        executor.REGISTRY: ExecutionParameter(type=str, optional=True),
+        executor.ALIAS: ExecutionParameter(type=str, optional=True),
+    }
+    INPUTS: ClassVar[dict[str, Any]] = {
+        executor.MODEL: ChannelParameter(type=standard_artifacts.Model),
+        executor.MODEL_VERSION: ChannelParameter(type=ModelVersion),
+        executor.BLESSING: ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
+        executor.INFRA_BLESSING: ChannelParameter(
+            type=standard_artifacts.InfraBlessing, optional=True
+        ),
+    }
+    OUTPUTS: ClassVar[dict[str, Any]] = {
+        executor.PUSHED_MODEL: ChannelParameter(type=standard_artifacts.PushedModel)
+    }
+
+
+class Promoter(base_component.BaseComponent):
+    """Publishes a version into a serving directory, if the registry says that it may.
+
+    The version becomes `<base_directory>/<number>` in one step, with bytes equal to the
+    registered ones, and the alias moves to it. A version that is not blessed is left alone, and
+    `pushed_model` says so, as Pusher's does.
+
+    Example:
+        promoter = Promoter(
+            model=trainer.outputs["model"],
+            model_version=registrar.outputs["model_version"],
+            blessing=gate.outputs["blessing"],
+            push_destination=PushDestination(
+                filesystem=PushDestination.Filesystem(base_directory="serving/penguin")
+            ),
+        )
+
+    The output `pushed_model` is a standard PushedModel.
+    """
+
+    SPEC_CLASS = PromoterSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        model_version: types.BaseChannel,
+        push_destination: Any,
+        blessing: types.BaseChannel | None = None,
+        infra_blessing: types.BaseChannel | None = None,
+        registry: str | None = None,
+        alias: str = "production",
+    ) -> None:
+        """Declares the component.
+
+        Args:
+            model: The Model that was registered.
+            model_version: The version, from ModelRegistrar.
+            push_destination: Pusher's `PushDestination` with a `filesystem`; its `versioning` is
+                not used, the directory is named by the version number.
+            blessing: VersionGate's blessing. The decision in the registry is checked with or
+                without it.
+            infra_blessing: InfraValidator's blessing; without it, not asked for.
+            registry: URI of the registry; None means the variable `TFX_REGISTRY_URI` where the
+                component runs.
+            alias: The alias that moves to the version.
+
+        Raises:
+            InvalidInputError: The alias, the URI or the destination is invalid.
+        """
+        names.check_alias(alias)
+        if registry is not None:
+            RegistryUri.parse(registry)
+        if isinstance(push_destination, pusher_pb2.PushDestination):
+            _check_destination(push_destination)
+        super().__init__(
+            spec=PromoterSpec(
+                model=model,
+                model_version=model_version,
+                blessing=blessing,
+                infra_blessing=infra_blessing,
+                pushed_model=types.Channel(type=standard_artifacts.PushedModel),
+                push_destination=push_destination,
+                registry=registry,
+                alias=alias,
+            )
+        )
+
+
+def _check_destination(destination: Any) -> None:
+    if not destination.filesystem.base_directory:
+        raise ServingDirectoryError(
+            "invalid push_destination",
+            "it names no filesystem.base_directory",
+            "give PushDestination(filesystem=PushDestination.Filesystem(base_directory=...))",
+        )

@@ -1,0 +1,127 @@
+"""The adapter between TFX and `promote`."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tfx.components.evaluator import constants as blessing_keys
+from tfx.components.util import model_utils
+from tfx.dsl.components.base import base_executor
+from tfx.proto import pusher_pb2
+from tfx.utils import proto_utils
+
+from tfx_registry.components import execution
+from tfx_registry.components.artifacts import VersionPointer
+from tfx_registry.components.execution import REGISTRY
+from tfx_registry.errors import InvalidInputError
+from tfx_registry.gate import normalize_location
+from tfx_registry.promotion import Promotion, promote
+from tfx_registry.records import Verdict, Version
+from tfx_registry.saved_model import find_saved_model
+
+__all__ = ["REGISTRY", "Executor"]
+
+_logger = logging.getLogger(__name__)
+
+MODEL = "model"
+MODEL_VERSION = "model_version"
+BLESSING = "blessing"
+INFRA_BLESSING = "infra_blessing"
+PUSHED_MODEL = "pushed_model"
+PUSH_DESTINATION = "push_destination"
+ALIAS = "alias"
+
+# The custom properties that Pusher sets (tfx/components/pusher/executor.py).
+PUSHED = "pushed"
+PUSHED_DESTINATION = "pushed_destination"
+PUSHED_VERSION = "pushed_version"
+#: Ours beside them: one line that says why nothing was pushed.
+NOT_PUSHED_REASON = "not_pushed_reason"
+
+_DEFAULT_ALIAS = "production"
+
+
+class Executor(base_executor.BaseExecutor):
+    """Publishes the version, or says why not."""
+
+    def Do(  # noqa: N802 - TFX's name
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Publishes.
+
+        Args:
+            input_dict: `model`, `model_version`, optionally `blessing` and `infra_blessing`.
+            output_dict: `pushed_model`.
+            exec_properties: See `PromoterSpec`.
+
+        Raises:
+            RegistryError: The version was to be published and was not; the message says why.
+        """
+        pushed = execution.single_artifact(output_dict, PUSHED_MODEL)
+        model = execution.single_artifact(input_dict, MODEL)
+        pointer = VersionPointer.of(execution.single_artifact(input_dict, MODEL_VERSION))
+        destination = pusher_pb2.PushDestination()
+        proto_utils.json_to_proto(exec_properties[PUSH_DESTINATION], destination)
+        with execution.open_registry(exec_properties) as registry:
+            version = registry.get(pointer.model, pointer.number)
+            refusal = _refusal(input_dict, model, version)
+            if refusal:
+                _logger.warning("%s is not promoted: %s", version.ref, refusal)
+                pushed.set_int_custom_property(PUSHED, 0)
+                pushed.set_string_custom_property(NOT_PUSHED_REASON, refusal)
+                return
+            source = find_saved_model(model.uri) or Path(model.uri)
+            promotion = promote(
+                registry,
+                pointer.model,
+                pointer.number,
+                destination.filesystem.base_directory,
+                alias=exec_properties.get(ALIAS) or _DEFAULT_ALIAS,
+                source=source,
+            )
+        _mark_pushed(pushed, promotion)
+
+
+def _refusal(input_dict: dict[str, list[Any]], model: Any, version: Version) -> str:
+    """Says why the version is not to be pushed; "" if it may be.
+
+    What is simply not good enough is no error of the pipeline, as with Pusher. A blessing that
+    the registry does not know of, or of another model, is one: `promote` raises on the former.
+    """
+    decision = version.decision
+    reasons = ""
+    if decision is not None and decision.verdict is Verdict.BLOCKED:
+        reasons = "the gate blocked it: " + "; ".join(decision.reasons)
+    blessing = execution.optional_artifact(input_dict, BLESSING)
+    if blessing is not None:
+        blessed = blessing.get_string_custom_property(
+            blessing_keys.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY
+        )
+        if blessed and normalize_location(blessed) != normalize_location(model.uri):
+            raise InvalidInputError(
+                f"cannot promote {version.ref}",
+                f"the blessing is of the model at {blessed!r}, not of {model.uri!r}",
+                "connect the blessing of this model",
+            )
+        if not model_utils.is_model_blessed(blessing):
+            return reasons or "it is not blessed"
+    elif reasons:
+        return reasons
+    infra_blessing = execution.optional_artifact(input_dict, INFRA_BLESSING)
+    if infra_blessing is not None and not model_utils.is_infra_validated(infra_blessing):
+        return "InfraValidator did not bless it"
+    return ""
+
+
+def _mark_pushed(pushed: Any, promotion: Promotion) -> None:
+    """Fills in PushedModel as Pusher does: its directory holds the model, too."""
+    shutil.copytree(promotion.path, pushed.uri, dirs_exist_ok=True)
+    pushed.set_int_custom_property(PUSHED, 1)
+    pushed.set_string_custom_property(PUSHED_DESTINATION, promotion.path)
+    pushed.set_string_custom_property(PUSHED_VERSION, str(promotion.version.number))

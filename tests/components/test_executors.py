@@ -1,0 +1,406 @@
+"""The three executors, called as an orchestrator calls them, on real TFMA results."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tfx.components.util import model_utils
+from tfx.proto import pusher_pb2
+from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
+
+from tfx_registry import ModelRegistry
+from tfx_registry.components import GateReport, ModelVersion
+from tfx_registry.components.model_registrar.executor import Executor as Registrar
+from tfx_registry.components.promoter.executor import Executor as Promoter
+from tfx_registry.components.version_gate.executor import Executor as Gate
+from tfx_registry.errors import (
+    IntegrityError,
+    InvalidInputError,
+    InvalidModelError,
+    NotFoundError,
+    RefusedError,
+    ServingDirectoryError,
+)
+from tfx_registry.gate import (
+    ChangeThreshold,
+    GatePolicy,
+    Reason,
+    SliceSpec,
+    ValueThreshold,
+)
+from tfx_registry.gate import GateReport as Report
+from tfx_registry.records import Metric, VersionState
+from tfx_registry.registry import registry as registry_module
+
+EVERY_AGE = [SliceSpec(), SliceSpec(["age"])]
+POLICY = GatePolicy(
+    [ValueThreshold("binary_accuracy", lower_bound=0.6, slices=EVERY_AGE)],
+    [ChangeThreshold("binary_accuracy", absolute=0.0, slices=EVERY_AGE)],
+    min_examples=10,
+)
+
+
+class Pipeline:
+    """Calls the executors one after the other, as one run of a pipeline would."""
+
+    def __init__(self, root: Path, uri: str) -> None:
+        self.root = root
+        self.uri = uri
+        self.serving = root / "serving" / "ages"
+        self.counter = 0
+
+    def output(self, cls: Any) -> Any:
+        self.counter += 1
+        made = cls()
+        made.uri = str(self.root / "out" / f"{cls.TYPE_NAME}-{self.counter}")
+        Path(made.uri).mkdir(parents=True)
+        made.id = self.counter
+        return made
+
+    def model(self, path: Path) -> Any:
+        made = standard_artifacts.Model()
+        made.uri, made.id = str(path), 7
+        return made
+
+    def register(self, path: Path, **properties: Any) -> Any:
+        output = self.output(ModelVersion)
+        Registrar().Do(
+            {"model": [self.model(path)]},
+            {"model_version": [output]},
+            {"model_name": "ages", "registry": self.uri, **properties},
+        )
+        return output
+
+    def gate(
+        self, version: Any, path: Path, evaluation: Path, policy: GatePolicy = POLICY
+    ) -> tuple[Any, Report]:
+        result = standard_artifacts.ModelEvaluation()
+        result.uri = str(evaluation)
+        blessing, report = self.output(standard_artifacts.ModelBlessing), self.output(GateReport)
+        Gate().Do(
+            {"model_version": [version], "model": [self.model(path)], "evaluation": [result]},
+            {"blessing": [blessing], "report": [report]},
+            {"policy": policy.to_json(), "registry": self.uri},
+        )
+        text = (Path(report.uri) / "report.json").read_text(encoding="utf-8")
+        return blessing, Report.from_json(text)
+
+    def promote(self, version: Any, path: Path, **inputs: Any) -> Any:
+        output = self.output(standard_artifacts.PushedModel)
+        destination = pusher_pb2.PushDestination()
+        destination.filesystem.base_directory = str(self.serving)
+        Promoter().Do(
+            {
+                "model": [self.model(path)],
+                "model_version": [version],
+                **{key: [value] for key, value in inputs.items()},
+            },
+            {"pushed_model": [output]},
+            {"push_destination": proto_utils.proto_to_json(destination), "registry": self.uri},
+        )
+        return output
+
+    def visible(self) -> list[str]:
+        children = self.serving.iterdir() if self.serving.exists() else []
+        return sorted(c.name for c in children if c.name != ".tfx_registry")
+
+    def versions(self) -> list[Any]:
+        with ModelRegistry.open(self.uri) as registry:
+            return registry.list_versions("ages", newest_first=False)
+
+    def events(self) -> int:
+        with ModelRegistry.open(self.uri) as registry:
+            return len(registry.history("ages"))
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, uri: str) -> Pipeline:
+    return Pipeline(tmp_path, uri)
+
+
+def codes(report: Report) -> set[Reason | None]:
+    return {check.reason for check in report.failures}
+
+
+def test_the_whole_way_of_a_good_model(pipeline: Pipeline, evaluated: Any) -> None:
+    version = pipeline.register(evaluated.good, description="fine", labels='{"team":"birds"}')
+    assert version.get_string_custom_property("version") == "1"
+    blessing, report = pipeline.gate(version, evaluated.good, evaluated.good_alone)
+    assert report.reasons == ()
+    assert any("first version" in note for note in report.notes)
+    assert model_utils.is_model_blessed(blessing)
+    assert blessing.get_int_custom_property("current_model_id") == 7
+    assert blessing.get_string_custom_property("current_model") == str(evaluated.good)
+    assert (Path(blessing.uri) / "BLESSED").exists()
+    pushed = pipeline.promote(version, evaluated.good, blessing=blessing)
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert pushed.get_string_custom_property("pushed_version") == "1"
+    assert pushed.get_string_custom_property("pushed_destination") == str(pipeline.serving / "1")
+    assert (Path(pushed.uri) / "saved_model.pb").exists()
+    assert pipeline.visible() == ["1"]
+    (found,) = pipeline.versions()
+    assert found.state is VersionState.SERVING
+    assert found.aliases == ("production",)
+    assert found.labels == {"team": "birds"}
+    assert found.metric("binary_accuracy") == 1.0
+    assert found.metric("binary_accuracy", (("age", "old"),)) == 1.0
+    assert found.metric("example_count", (("age", "old"),)) == 20.0
+    assert [s.key for s in found.sources] == ["model"]
+    written = json.loads((Path(version.uri) / "version.json").read_text(encoding="utf-8"))
+    assert written["facts"]["digest"] == found.digest
+
+
+def test_a_bad_model_is_blocked_and_left_alone(pipeline: Pipeline, evaluated: Any) -> None:
+    version = pipeline.register(evaluated.bad)
+    blessing, report = pipeline.gate(version, evaluated.bad, evaluated.bad_alone)
+    assert codes(report) == {Reason.BELOW_LOWER_BOUND}
+    assert (
+        "slice age=old: binary_accuracy 0 is below the lower bound 0.6 (20 examples)"
+        in report.reasons
+    )
+    assert not model_utils.is_model_blessed(blessing)
+    assert (Path(blessing.uri) / "NOT_BLESSED").exists()
+    events = pipeline.events()
+    for inputs in ({"blessing": blessing}, {}):
+        pushed = pipeline.promote(version, evaluated.bad, **inputs)
+        assert pushed.get_int_custom_property("pushed") == 0
+        assert "age=old" in pushed.get_string_custom_property("not_pushed_reason")
+        assert list(Path(pushed.uri).iterdir()) == []
+    assert not pipeline.serving.exists()
+    assert pipeline.events() == events
+    assert pipeline.versions()[0].state is VersionState.BLOCKED
+
+
+def test_the_second_model_is_compared_with_what_serves(pipeline: Pipeline, evaluated: Any) -> None:
+    first = pipeline.register(evaluated.good)
+    pipeline.gate(first, evaluated.good, evaluated.good_alone)
+    pipeline.promote(first, evaluated.good)
+    second = pipeline.register(evaluated.bad)
+    only_change = GatePolicy((), POLICY.change_thresholds)
+    _, report = pipeline.gate(second, evaluated.bad, evaluated.bad_against_good, only_change)
+    assert codes(report) == {Reason.CHANGE_NOT_ENOUGH}
+    assert (
+        "slice age=old: binary_accuracy 0 against the baseline's 1: absolute change -1, "
+        "needs at least 0 (20 examples)" in report.reasons
+    )
+    assert report.baseline is not None
+    assert report.baseline.number == 1
+    # Without the baseline the same model is not waved through.
+    _, report = pipeline.gate(second, evaluated.bad, evaluated.bad_alone, only_change)
+    assert codes(report) == {Reason.BASELINE_MISSING}
+
+
+def test_equal_bytes_pass_against_themselves(pipeline: Pipeline, evaluated: Any) -> None:
+    first = pipeline.register(evaluated.good)
+    pipeline.gate(first, evaluated.good, evaluated.good_alone)
+    pipeline.promote(first, evaluated.good)
+    again = pipeline.register(evaluated.good)
+    assert again.get_string_custom_property("version") == "1", "a retry makes no second version"
+    blessing, report = pipeline.gate(again, evaluated.good, evaluated.good_against_good)
+    assert report.reasons == ()
+    pushed = pipeline.promote(again, evaluated.good, blessing=blessing)
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert pipeline.visible() == ["1"]
+
+
+def test_metrics_of_an_evaluation_are_registered(pipeline: Pipeline, evaluated: Any) -> None:
+    result = standard_artifacts.ModelEvaluation()
+    result.uri = str(evaluated.bad_alone)
+    inputs = {"model": [pipeline.model(evaluated.bad)], "evaluation": [result]}
+    properties = {"model_name": "ages", "registry": pipeline.uri}
+    Registrar().Do(inputs, {"model_version": [pipeline.output(ModelVersion)]}, properties)
+    metrics = pipeline.versions()[0].metrics
+    assert Metric("binary_accuracy", 0.5, ()) in metrics
+    assert Metric("binary_accuracy", 0.0, (("age", "old"),)) in metrics
+    inputs["model"] = [pipeline.model(evaluated.good)]
+    with pytest.raises(InvalidInputError, match="connect the evaluation of this model"):
+        Registrar().Do(inputs, {"model_version": [pipeline.output(ModelVersion)]}, properties)
+    assert len(pipeline.versions()) == 1
+
+
+def test_evaluations_that_prove_nothing(pipeline: Pipeline, evaluated: Any, tmp_path: Path) -> None:
+    version = pipeline.register(evaluated.good)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    damaged = tmp_path / "damaged"
+    shutil.copytree(evaluated.good_alone, damaged)
+    (metrics,) = damaged.glob("metrics-*")
+    metrics.write_bytes(metrics.read_bytes()[:-7])
+    scrambled = tmp_path / "scrambled"
+    shutil.copytree(evaluated.good_alone, scrambled)
+    (scrambled / "eval_config.json").write_text("{", encoding="utf-8")
+    for evaluation, reason in (
+        (tmp_path / "nowhere", Reason.EVALUATION_EMPTY),
+        (empty, Reason.EVALUATION_EMPTY),
+        (damaged, Reason.EVALUATION_UNREADABLE),
+        (scrambled, Reason.EVALUATION_UNREADABLE),
+        (evaluated.bad_alone, Reason.EVALUATION_OF_ANOTHER_MODEL),
+        (evaluated.good_against_good, Reason.BASELINE_IS_NOT_SERVING),
+    ):
+        blessing, report = pipeline.gate(version, evaluated.good, evaluation)
+        assert codes(report) == {reason}, evaluation
+        assert not model_utils.is_model_blessed(blessing)
+        assert pipeline.versions()[0].state is VersionState.BLOCKED
+
+
+def test_bytes_that_changed_after_registration(
+    pipeline: Pipeline, evaluated: Any, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(evaluated.good, model)
+    version = pipeline.register(model)
+    (model / "Format-Serving" / "assets").mkdir(exist_ok=True)
+    (model / "Format-Serving" / "assets" / "new.txt").write_text("x", encoding="utf-8")
+    _, report = pipeline.gate(version, model, evaluated.good_alone)
+    assert codes(report) == {Reason.MODEL_BYTES_CHANGED}
+    shutil.rmtree(model)
+    _, report = pipeline.gate(version, model, evaluated.good_alone)
+    assert codes(report) == {Reason.MODEL_BYTES_CHANGED}
+
+
+def test_another_model_wired_into_the_promoter(pipeline: Pipeline, evaluated: Any) -> None:
+    version = pipeline.register(evaluated.good)
+    blessing, _ = pipeline.gate(version, evaluated.good, evaluated.good_alone)
+    with pytest.raises(InvalidInputError, match="the blessing is of the model at"):
+        pipeline.promote(version, evaluated.bad, blessing=blessing)
+    with pytest.raises(IntegrityError, match="has other bytes than the registered version"):
+        pipeline.promote(version, evaluated.bad)
+    assert pipeline.visible() == []
+    assert pipeline.versions()[0].state is VersionState.PASSED
+    assert pipeline.events() == 2
+
+
+def test_a_blessing_that_the_registry_does_not_know(pipeline: Pipeline, evaluated: Any) -> None:
+    version = pipeline.register(evaluated.good)
+    blessing = pipeline.output(standard_artifacts.ModelBlessing)
+    blessing.set_int_custom_property("blessed", 1)
+    (Path(blessing.uri) / "BLESSED").touch()
+    with pytest.raises(RefusedError, match="no gate decision is recorded"):
+        pipeline.promote(version, evaluated.good, blessing=blessing)
+    blocked = pipeline.register(evaluated.bad)
+    pipeline.gate(blocked, evaluated.bad, evaluated.bad_alone)
+    with pytest.raises(RefusedError, match="the gate blocked it"):
+        pipeline.promote(blocked, evaluated.bad, blessing=blessing)
+    assert not pipeline.serving.exists()
+
+
+def test_infra_blessing_is_honoured(pipeline: Pipeline, evaluated: Any) -> None:
+    version = pipeline.register(evaluated.good)
+    blessing, _ = pipeline.gate(version, evaluated.good, evaluated.good_alone)
+    infra = pipeline.output(standard_artifacts.InfraBlessing)
+    infra.set_string_custom_property("blessing_status", "INFRA_NOT_BLESSED")
+    (Path(infra.uri) / "INFRA_NOT_BLESSED").touch()
+    pushed = pipeline.promote(version, evaluated.good, blessing=blessing, infra_blessing=infra)
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert "InfraValidator" in pushed.get_string_custom_property("not_pushed_reason")
+    assert pipeline.visible() == []
+
+
+def test_a_version_that_is_there_with_other_bytes(pipeline: Pipeline, evaluated: Any) -> None:
+    version = pipeline.register(evaluated.good)
+    pipeline.gate(version, evaluated.good, evaluated.good_alone)
+    (pipeline.serving / "1").mkdir(parents=True)
+    (pipeline.serving / "1" / "saved_model.pb").write_text("mine", encoding="utf-8")
+    with pytest.raises(IntegrityError, match="already lies at"):
+        pipeline.promote(version, evaluated.good)
+    text = (pipeline.serving / "1" / "saved_model.pb").read_text(encoding="utf-8")
+    assert text == "mine"
+    assert pipeline.events() == 2
+
+
+def test_a_serving_directory_that_is_a_file(pipeline: Pipeline, evaluated: Any) -> None:
+    version = pipeline.register(evaluated.good)
+    pipeline.gate(version, evaluated.good, evaluated.good_alone)
+    pipeline.serving.parent.mkdir()
+    pipeline.serving.write_text("a file", encoding="utf-8")
+    with pytest.raises(ServingDirectoryError, match="is not a directory"):
+        pipeline.promote(version, evaluated.good)
+    assert pipeline.events() == 2
+
+
+def test_a_crash_after_publishing_is_finished_by_a_repeat(
+    pipeline: Pipeline, evaluated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = pipeline.register(evaluated.good)
+    pipeline.gate(version, evaluated.good, evaluated.good_alone)
+
+    def crash(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry_module.ModelRegistry, "record_promotion", crash)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.promote(version, evaluated.good)
+    assert pipeline.visible() == ["1"]
+    assert pipeline.versions()[0].state is VersionState.PASSED
+    pipeline.promote(version, evaluated.good)
+    assert pipeline.versions()[0].state is VersionState.SERVING
+    assert pipeline.visible() == ["1"]
+
+
+def test_what_is_no_saved_model_is_registered_but_not_promoted(
+    pipeline: Pipeline, evaluated: Any, plain_model: Path
+) -> None:
+    version = pipeline.register(plain_model)
+    _, report = pipeline.gate(version, plain_model, evaluated.good_alone)
+    assert codes(report) == {Reason.EVALUATION_OF_ANOTHER_MODEL}
+    with ModelRegistry.open(pipeline.uri) as registry:
+        from tfx_registry.records import Verdict
+        from tfx_registry.registry.events import Decided
+
+        digest = registry.get("ages", 1).digest
+        seq = registry.head("ages").seq
+        registry.record_decision(
+            "ages", Decided(1, Verdict.PASSED, digest, "production", head_seq=seq)
+        )
+    with pytest.raises(InvalidModelError, match="loads only SavedModels"):
+        pipeline.promote(version, plain_model)
+    assert not pipeline.serving.exists()
+
+
+def test_a_version_of_another_registry(pipeline: Pipeline, evaluated: Any, tmp_path: Path) -> None:
+    version = pipeline.register(evaluated.good)
+    other = Pipeline(tmp_path / "other", f"sqlite:///{tmp_path}/other.sqlite")
+    with pytest.raises(NotFoundError, match="no model 'ages'"):
+        other.promote(version, evaluated.good)
+
+
+def test_an_artifact_that_points_nowhere(pipeline: Pipeline, evaluated: Any) -> None:
+    with pytest.raises(InvalidInputError, match="connect model_version to ModelRegistrar"):
+        pipeline.promote(pipeline.output(ModelVersion), evaluated.good)
+
+
+def test_missing_and_empty_models(pipeline: Pipeline, tmp_path: Path) -> None:
+    with pytest.raises(InvalidModelError, match="no such file"):
+        pipeline.register(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidModelError, match="holds no file"):
+        pipeline.register(tmp_path / "empty")
+    with ModelRegistry.open(pipeline.uri) as registry:
+        assert registry.list_models() == []
+
+
+def test_the_registry_comes_from_the_environment(
+    pipeline: Pipeline, evaluated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFX_REGISTRY_URI", pipeline.uri)
+    monkeypatch.setenv("TFX_REGISTRY_ACTOR", "ada")
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "nightly")
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "2026-11-21")
+    pipeline.register(evaluated.good, registry=None)
+    (version,) = pipeline.versions()
+    assert version.actor == "ada"
+    assert (version.origin.pipeline_name, version.origin.run_id) == ("nightly", "2026-11-21")
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "2026-11-22")
+    pipeline.register(evaluated.good, registry=None)
+    assert pipeline.versions()[1].same_bytes_as == 1
+
+
+def test_the_executors_loaded_no_second_copy_of_the_package() -> None:
+    assert "components" not in sys.modules
