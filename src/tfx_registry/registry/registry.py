@@ -1,67 +1,29 @@
-"""The use cases of the registry: what people and components do with it.
-
-Every change reads the head, checks itself against it, and appends one event with the new head and
-the changed versions. If another writer was faster, all of that is done again on the new state. So
-each operation is decided on the state that it was written on.
-"""
+"""The registry: what people and components do with it."""
 
 from __future__ import annotations
 
-import datetime
-import getpass
-import logging
 import os
-import random
-import time
-import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import EllipsisType
 
 from tfx_registry import names
 from tfx_registry.errors import (
     AliasConflictError,
-    ConflictError,
     IntegrityError,
     NotFoundError,
     RefusedError,
 )
 from tfx_registry.inspection import describe_model, installed_libraries
-from tfx_registry.records import (
-    Head,
-    LineageSource,
-    Metric,
-    Origin,
-    Verdict,
-    Version,
-)
-from tfx_registry.registry import fold
-from tfx_registry.registry.events import (
-    AliasRemoved,
-    AliasSet,
-    Decided,
-    Event,
-    Payload,
-    Promoted,
-    PublishStarted,
-    Registered,
-)
+from tfx_registry.records import Head, LineageSource, Metric, Origin, Version
+from tfx_registry.registry.events import AliasRemoved, AliasSet, Payload, Registered
 from tfx_registry.registry.memory_store import MemoryStore
-from tfx_registry.registry.reader import RegistryReader
-from tfx_registry.registry.store import AppendConflict, Store
+from tfx_registry.registry.promotions import Promotions
 from tfx_registry.registry.uri import RegistryUri, default_uri
 
-__all__ = ["ACTOR_VARIABLE", "ModelRegistry"]
-
-_logger = logging.getLogger(__name__)
-
-#: The environment variable that names who acts; without it the user of the operating system does.
-ACTOR_VARIABLE = "TFX_REGISTRY_ACTOR"
-
-_RETRY_SECONDS = 30.0
-Plan = Callable[[Head | None], Payload | None]
+__all__ = ["ModelRegistry"]
 
 
-class ModelRegistry(RegistryReader):
+class ModelRegistry(Promotions):
     """Versions of models under one name, and everything that was decided about them.
 
     Example:
@@ -69,24 +31,6 @@ class ModelRegistry(RegistryReader):
         version = registry.register("penguin", "export/1")
         registry.resolve("penguin@production")
     """
-
-    def __init__(
-        self,
-        store: Store,
-        *,
-        clock: Callable[[], datetime.datetime] | None = None,
-        retry_seconds: float = _RETRY_SECONDS,
-    ) -> None:
-        """Makes a registry over a store. Most callers want `open`.
-
-        Args:
-            store: The store.
-            clock: Tells the time, in UTC; for tests.
-            retry_seconds: How long a change is retried against faster writers.
-        """
-        super().__init__(store)
-        self._clock = clock or (lambda: datetime.datetime.now(datetime.timezone.utc))
-        self._retry_seconds = retry_seconds
 
     @classmethod
     def open(cls, uri: str | None = None, *, create: bool = True) -> ModelRegistry:
@@ -290,227 +234,6 @@ class ModelRegistry(RegistryReader):
         assert event is not None
         assert isinstance(event.payload, AliasRemoved)
         return event.payload.previous
-
-    def record_decision(
-        self, model: str, decision: Decided, *, actor: str | None = None, reason: str = ""
-    ) -> Version:
-        """Records a gate decision on a version.
-
-        Args:
-            model: Name of the model.
-            decision: The decision.
-            actor: Who, or which pipeline run.
-            reason: Why.
-
-        Returns:
-            The version with the decision.
-
-        Raises:
-            NotFoundError: There is no such version.
-            IntegrityError: The decision is on other bytes than the version has.
-            ConflictError: What serves has changed since the decision looked it up.
-        """
-        version = self.get(model, decision.number)
-        if decision.digest != version.digest:
-            raise IntegrityError(
-                f"cannot record a decision on {version.ref}",
-                f"it was made on the digest {decision.digest}, the version has {version.digest}",
-                "evaluate the registered bytes and decide again",
-            )
-
-        def plan(head: Head | None) -> Payload:
-            now = head.serving(decision.alias) if head else None
-            if now is not None and now.seq > decision.head_seq:
-                raise ConflictError(
-                    f"cannot record a decision on {version.ref}",
-                    f"version {now.number} began to serve under {decision.alias!r} meanwhile",
-                    "evaluate against the new baseline and decide again",
-                )
-            return decision
-
-        self._commit(model, plan, actor, reason)
-        return self.get(model, decision.number)
-
-    def check_promotable(self, model: str, number: int) -> Version:
-        """Checks that a version may be published.
-
-        Args:
-            model: Name of the model.
-            number: The version.
-
-        Returns:
-            The version.
-
-        Raises:
-            NotFoundError: There is no such version.
-            RefusedError: The gate has not decided, or has blocked it.
-        """
-        version = self.get(model, number)
-        decision = version.decision
-        if decision is None:
-            raise RefusedError(
-                f"cannot promote {version.ref}",
-                "no gate decision is recorded for it",
-                "run VersionGate on it first",
-            )
-        if decision.verdict is not Verdict.PASSED:
-            shown = "; ".join(decision.reasons[:3])
-            more = len(decision.reasons) - 3
-            raise RefusedError(
-                f"cannot promote {version.ref}",
-                f"the gate blocked it: {shown}" + (f" (and {more} more)" if more > 0 else ""),
-                f"see all reasons with 'tfx-registry show {version.ref}'",
-            )
-        return version
-
-    def record_intent(
-        self, model: str, number: int, destination: str, alias: str, *, actor: str | None = None
-    ) -> None:
-        """Records that a verified copy of a version is about to become visible to a server.
-
-        Args:
-            model: Name of the model.
-            number: The version.
-            destination: The serving base directory.
-            alias: The alias that will move.
-            actor: Who.
-
-        Raises:
-            NotFoundError: There is no such version.
-            RefusedError: The gate has not decided, or has blocked it.
-        """
-
-        def plan(_: Head | None) -> Payload:
-            version = self.check_promotable(model, number)
-            return PublishStarted(number, destination, alias, version.digest)
-
-        names.check_alias(alias)
-        self._commit(model, plan, actor, "")
-
-    def record_promotion(
-        self,
-        model: str,
-        number: int,
-        destination: str,
-        alias: str,
-        *,
-        actor: str | None = None,
-        reason: str = "",
-    ) -> Version:
-        """Records that a version lies complete in a serving directory, and moves the alias.
-
-        Args:
-            model: Name of the model.
-            number: The version.
-            destination: The serving base directory.
-            alias: The alias.
-            actor: Who.
-            reason: Why.
-
-        Returns:
-            The version.
-
-        Raises:
-            NotFoundError: There is no such version.
-            RefusedError: The gate has not decided, or has blocked it.
-        """
-
-        def plan(head: Head | None) -> Payload | None:
-            version = self.check_promotable(model, number)
-            before = head.deployments.get(destination) if head else None
-            replaces = before.number if before else None
-            aliases = head.aliases if head else {}
-            if before and before.alias == alias and replaces == number == aliases.get(alias):
-                return None  # a repeated promotion changes nothing
-            return Promoted(
-                number, destination, alias, version.digest, replaces if replaces != number else None
-            )
-
-        names.check_alias(alias)
-        self._commit(model, plan, actor, reason)
-        return self.get(model, number)
-
-    # Inside
-
-    def _commit(
-        self, model: str, plan: Plan, actor: str | None, reason: str, token: str | None = None
-    ) -> Event | None:
-        """Appends what `plan` says, again and again until no other writer was faster.
-
-        Args:
-            model: Name of the model.
-            plan: Gets the head and returns the payload, or None when there is nothing to do. It
-                may raise to refuse.
-            actor: Who.
-            reason: Why.
-            token: Makes a retry find the first try's event.
-
-        Returns:
-            The event, or None when there was nothing to do.
-
-        Raises:
-            ConflictError: Other writers were faster for the whole time.
-        """
-        names.check_text(reason, "reason")
-        who = _actor(actor)
-        if token is not None and (done := self._store.find_operation(model, token)):
-            return done
-        token = token or uuid.uuid4().hex
-        deadline = time.monotonic() + self._retry_seconds
-        delay = 0.002
-        while True:
-            head = self._store.read_head(model)
-            payload = plan(head)
-            if payload is None:
-                return None
-            event = Event(
-                # The first registration fixes how the name is spelled.
-                model=head.model if head else model,
-                seq=(head.seq if head else 0) + 1,
-                time=self._now(),
-                actor=who,
-                token=token,
-                previous=head.digest if head else "",
-                payload=payload,
-                reason=reason,
-            )
-            if self._append(head, event):
-                return event
-            if done := self._store.find_operation(model, token):
-                return done
-            if time.monotonic() > deadline:
-                raise ConflictError(
-                    f"cannot record {event.kind!r} for {model!r}",
-                    f"other writers were faster for {self._retry_seconds:g} seconds",
-                    "repeat when the registry is less busy; nothing was written",
-                )
-            time.sleep(delay * random.uniform(0.5, 1.5))
-            delay = min(delay * 1.6, 0.25)
-
-    def _append(self, head: Head | None, event: Event) -> bool:
-        numbers: Collection[int] = fold.touched(head, event.payload)
-        versions = self._store.read_versions(event.model, numbers) if numbers else {}
-        after = fold.apply(fold.Snapshot(head, versions), event)
-        assert after.head is not None
-        try:
-            self._store.append(event, after.head, list(after.versions.values()))
-        except AppendConflict as conflict:
-            _logger.debug("event %d of %s: %s", event.seq, event.model, conflict)
-            return False
-        return True
-
-    def _now(self) -> str:
-        return self._clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _actor(actor: str | None) -> str:
-    name = actor or os.environ.get(ACTOR_VARIABLE) or ""
-    if not name:
-        try:
-            name = getpass.getuser()
-        except (KeyError, OSError):  # a container whose user has no name
-            name = f"uid:{os.getuid()}"
-    return names.check_text(name, "actor")
 
 
 def _check_expected(

@@ -1,0 +1,109 @@
+"""Commands that change the registry alone: register, alias."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from tfx_registry import names
+from tfx_registry.cli import render
+from tfx_registry.cli.common import Settings, expected_version, pairs, parse_number, pass_settings
+
+__all__ = ["alias", "register"]
+
+
+@click.command()
+@click.argument("model")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--description", default="", help="Free text.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="May be repeated.")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="May be repeated.")
+@click.option("--semantic-version", default="", help="Such as 1.4.0.")
+@click.option("--idempotency-key", help="A repeat with the same key makes no second version.")
+@click.option("--reason", default="", help="Why.")
+@pass_settings
+def register(
+    settings: Settings,
+    model: str,
+    path: Path,
+    description: str,
+    labels: Sequence[str],
+    metrics: Sequence[str],
+    semantic_version: str,
+    idempotency_key: str | None,
+    reason: str,
+) -> None:
+    """Register the model at PATH as the next version of MODEL.
+
+    PATH is a SavedModel directory, a .keras file, or any other file or directory.
+
+    Example: tfx-registry register penguin export/1 --label team=birds
+    """
+    names.check_model_name(model)
+    values = {name: parse_number(name, text) for name, text in pairs(metrics, "--metric")}
+    with settings.open(create=True) as registry:
+        version = registry.register(
+            model,
+            path,
+            description=description,
+            labels=dict(pairs(labels, "--label")),
+            metrics=values,
+            semantic_version=semantic_version,
+            idempotency_key=idempotency_key,
+            reason=reason,
+        )
+    render.done(
+        f"registered {version.ref} ({version.facts.format.value}, digest {version.digest[:12]})",
+        render.version_json(version),
+        as_json=settings.as_json,
+    )
+
+
+@click.group()
+def alias() -> None:
+    """Move or remove an alias."""
+
+
+@alias.command("set")
+@click.argument("model")
+@click.argument("name")
+@click.argument("number", type=int)
+@click.option("--expect", metavar="NUMBER|none", help="Refuse unless the alias points there now.")
+@click.option("--reason", default="", help="Why.")
+@pass_settings
+def alias_set(
+    settings: Settings, model: str, name: str, number: int, expect: str | None, reason: str
+) -> None:
+    """Point the alias NAME of MODEL at version NUMBER.
+
+    Example: tfx-registry alias set penguin champion 3 --expect 2
+    """
+    with settings.open() as registry:
+        version = registry.set_alias(
+            model, name, number, reason=reason, expect=expected_version(expect)
+        )
+    render.done(
+        f"{model}@{name} is {version.ref}", render.version_json(version), as_json=settings.as_json
+    )
+
+
+@alias.command("rm")
+@click.argument("model")
+@click.argument("name")
+@click.option("--expect", metavar="NUMBER", help="Refuse unless the alias points there now.")
+@click.option("--reason", default="", help="Why.")
+@pass_settings
+def alias_rm(settings: Settings, model: str, name: str, expect: str | None, reason: str) -> None:
+    """Remove the alias NAME of MODEL.
+
+    Example: tfx-registry alias rm penguin champion
+    """
+    with settings.open() as registry:
+        number = registry.remove_alias(model, name, reason=reason, expect=expected_version(expect))
+    render.done(
+        f"removed {model}@{name}, which was {model}:{number}",
+        {"model": model, "alias": name, "previous": number},
+        as_json=settings.as_json,
+    )

@@ -1,0 +1,98 @@
+"""What the commands share: settings, options, small parsers."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import Any
+
+import click
+
+from tfx_registry.errors import InvalidInputError
+from tfx_registry.registry import ModelRegistry
+
+__all__ = ["Settings", "copying", "expected_version", "pairs", "parse_number", "pass_settings"]
+
+
+@dataclass
+class Settings:
+    """What the options before the command say."""
+
+    registry: str | None = None
+    as_json: bool = False
+
+    def open(self, *, create: bool = False) -> ModelRegistry:
+        """Opens the registry; only commands that write make a missing database."""
+        return ModelRegistry.open(self.registry, create=create)
+
+
+def pass_settings(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Passes the settings; accepts `--json` after the command, too."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+    @click.pass_obj
+    @functools.wraps(function)
+    def wrapper(settings: Settings, as_json: bool, *args: Any, **kwargs: Any) -> Any:
+        settings.as_json = settings.as_json or as_json
+        return function(settings, *args, **kwargs)
+
+    return wrapper
+
+
+def pairs(texts: Sequence[str], option: str) -> Iterator[tuple[str, str]]:
+    """Splits `KEY=VALUE` texts; raises InvalidInputError where one is none."""
+    for text in texts:
+        key, found, value = text.partition("=")
+        if not found or not key:
+            raise InvalidInputError(
+                f"invalid {option} {text!r}", "it is not KEY=VALUE", "write it so"
+            )
+        yield key, value
+
+
+def parse_number(name: str, text: str) -> float:
+    """Reads the number of a metric; raises InvalidInputError where it is none."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"invalid metric {name!r}", f"{text!r} is not a number", "write NAME=NUMBER"
+        ) from error
+
+
+def expected_version(text: str | None) -> int | EllipsisType | None:
+    """Reads `--expect`: left out, "none", or a version number."""
+    if text is None:
+        return ...
+    if text == "none":
+        return None
+    if not text.isdecimal():
+        raise InvalidInputError(
+            f"invalid --expect {text!r}", "it is neither a version number nor 'none'", ""
+        )
+    return int(text)
+
+
+@contextmanager
+def copying(size_bytes: int) -> Iterator[Callable[[int], None]]:
+    """Shows a progress bar on a terminal, nothing in pipes."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    with Progress(
+        TextColumn("copying"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task("copying", total=size_bytes)
+        yield lambda count: bar.advance(task, count)

@@ -1,0 +1,139 @@
+"""How a change is recorded: read, decide, append, and again if another writer was faster."""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import logging
+import os
+import random
+import time
+import uuid
+from collections.abc import Callable, Collection
+
+from tfx_registry import names
+from tfx_registry.errors import ConflictError
+from tfx_registry.records import Head
+from tfx_registry.registry import fold
+from tfx_registry.registry.events import Event, Payload
+from tfx_registry.registry.reader import RegistryReader
+from tfx_registry.registry.store import AppendConflict, Store
+
+__all__ = ["ACTOR_VARIABLE", "Plan", "RegistryWriter"]
+
+_logger = logging.getLogger(__name__)
+
+#: The environment variable that names who acts; without it the user of the operating system does.
+ACTOR_VARIABLE = "TFX_REGISTRY_ACTOR"
+
+_RETRY_SECONDS = 30.0
+
+#: Gets the head and says what to record, or None when there is nothing to do. May raise to refuse.
+Plan = Callable[[Head | None], Payload | None]
+
+
+class RegistryWriter(RegistryReader):
+    """What every change goes through.
+
+    Each change reads the head, checks itself against it, and appends one event with the new head
+    and the changed versions. If another writer was faster, all of that is done again on the new
+    state. So each operation is decided on the state that it was written on.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], datetime.datetime] | None = None,
+        retry_seconds: float = _RETRY_SECONDS,
+    ) -> None:
+        """Makes a registry over a store.
+
+        Args:
+            store: The store.
+            clock: Tells the time, in UTC; for tests.
+            retry_seconds: How long a change is retried against faster writers.
+        """
+        super().__init__(store)
+        self._clock = clock or (lambda: datetime.datetime.now(datetime.timezone.utc))
+        self._retry_seconds = retry_seconds
+
+    def _commit(
+        self, model: str, plan: Plan, actor: str | None, reason: str, token: str | None = None
+    ) -> Event | None:
+        """Appends what `plan` says, again and again until no other writer was faster.
+
+        Args:
+            model: Name of the model.
+            plan: Gets the head and returns the payload, or None when there is nothing to do. It
+                may raise to refuse.
+            actor: Who.
+            reason: Why.
+            token: Makes a retry find the first try's event.
+
+        Returns:
+            The event, or None when there was nothing to do.
+
+        Raises:
+            ConflictError: Other writers were faster for the whole time.
+        """
+        names.check_text(reason, "reason")
+        who = _actor(actor)
+        if token is not None and (done := self._store.find_operation(model, token)):
+            return done
+        token = token or uuid.uuid4().hex
+        deadline = time.monotonic() + self._retry_seconds
+        delay = 0.002
+        while True:
+            head = self._store.read_head(model)
+            payload = plan(head)
+            if payload is None:
+                return None
+            event = Event(
+                # The first registration fixes how the name is spelled.
+                model=head.model if head else model,
+                seq=(head.seq if head else 0) + 1,
+                time=self._now(),
+                actor=who,
+                token=token,
+                previous=head.digest if head else "",
+                payload=payload,
+                reason=reason,
+            )
+            if self._append(head, event):
+                return event
+            if done := self._store.find_operation(model, token):
+                return done
+            if time.monotonic() > deadline:
+                raise ConflictError(
+                    f"cannot record {event.kind!r} for {model!r}",
+                    f"other writers were faster for {self._retry_seconds:g} seconds",
+                    "repeat when the registry is less busy; nothing was written",
+                )
+            time.sleep(delay * random.uniform(0.5, 1.5))
+            delay = min(delay * 1.6, 0.25)
+
+    def _append(self, head: Head | None, event: Event) -> bool:
+        numbers: Collection[int] = fold.touched(head, event.payload)
+        versions = self._store.read_versions(event.model, numbers) if numbers else {}
+        after = fold.apply(fold.Snapshot(head, versions), event)
+        assert after.head is not None
+        try:
+            self._store.append(event, after.head, list(after.versions.values()))
+        except AppendConflict as conflict:
+            _logger.debug("event %d of %s: %s", event.seq, event.model, conflict)
+            return False
+        return True
+
+    def _now(self) -> str:
+        return self._clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _actor(actor: str | None) -> str:
+    name = actor or os.environ.get(ACTOR_VARIABLE) or ""
+    if not name:
+        try:
+            name = getpass.getuser()
+        except (KeyError, OSError):  # a container whose user has no name
+            name = f"uid:{os.getuid()}"
+    return names.check_text(name, "actor")
