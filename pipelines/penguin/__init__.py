@@ -1,0 +1,1 @@
+"""The Palmer penguins, classified by species."""

@@ -1,0 +1,179 @@
+"""The Palmer penguins as raw CSV files, split for training and evaluation.
+
+The rows come from the data file inside the `palmerpenguins` package; nothing is downloaded. Every
+original column is kept as it is, and a missing value is an empty field, which is what TFX's
+`CsvExampleGen` reads as "no value".
+
+What this module promises:
+
+* The same package gives the same bytes, whatever the machine, the day or the hash seed.
+* A file that already has the right bytes is left alone. TFX recognises unchanged input by its
+  modification time, so a second pipeline run finds its examples in the cache.
+* A reader sees a whole file or none: a new file is written aside, flushed, and renamed.
+* Each island and each sex is in both splits, so every slice that is gated has examples.
+"""
+
+import contextlib
+import csv
+import importlib.util
+import io
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+COLUMNS: tuple[str, ...] = (
+    "species",
+    "island",
+    "bill_length_mm",
+    "bill_depth_mm",
+    "flipper_length_mm",
+    "body_mass_g",
+    "sex",
+    "year",
+)
+"""The columns of the raw data, in their order."""
+
+STRATA_COLUMNS: tuple[str, ...] = ("island", "sex")
+"""The columns whose combinations have the same share in both splits."""
+
+TRAIN_SPLIT = "train"
+EVAL_SPLIT = "eval"
+FILE_NAME = "penguins.csv"
+
+_MISSING = "NA"
+_EVAL_EVERY = 3
+
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PenguinPaths:
+    """Where the two files of the data set are.
+
+    Attributes:
+        root: The directory to give to `CsvExampleGen` as `input_base`.
+        train: The CSV file of the training split, below `root`.
+        eval: The CSV file of the evaluation split, below `root`.
+    """
+
+    root: Path
+    train: Path
+    eval: Path
+
+
+def read_penguins() -> list[dict[str, str]]:
+    """Reads the raw penguins from the `palmerpenguins` package.
+
+    The package is located, not imported: importing it would load pandas.
+
+    Returns:
+        One mapping of column to text per penguin, in the order of the source. A missing value is
+        an empty string.
+
+    Raises:
+        ModuleNotFoundError: `palmerpenguins` is not installed.
+        ValueError: The packaged file does not have the expected columns.
+    """
+    with _packaged_csv() as stream:
+        reader = csv.DictReader(stream)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise ValueError(
+                f"the packaged penguins have the columns {reader.fieldnames}, expected "
+                f"{list(COLUMNS)}: install the version of palmerpenguins named in the constraints"
+            )
+        return [
+            {name: "" if row[name] == _MISSING else row[name] for name in COLUMNS} for row in reader
+        ]
+
+
+def split_penguins(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Splits the penguins about 2:1, stratified by island and sex.
+
+    Within each combination of island and sex every third penguin, in the order of the source, is
+    for evaluation. The source is ordered by species and year, so these keep their shares too. A
+    combination with fewer than three penguins is for training only.
+
+    Args:
+        rows: Penguins with at least the columns of `STRATA_COLUMNS`.
+
+    Returns:
+        The training rows and the evaluation rows, each in the order of `rows`.
+    """
+    seen: Counter[tuple[str, ...]] = Counter()
+    train: list[Row] = []
+    evaluation: list[Row] = []
+    for row in rows:
+        stratum = tuple(row[name] for name in STRATA_COLUMNS)
+        seen[stratum] += 1
+        (train if seen[stratum] % _EVAL_EVERY else evaluation).append(row)
+    return train, evaluation
+
+
+def write_penguin_csv(directory: str | os.PathLike[str]) -> PenguinPaths:
+    """Writes the penguins as `train/penguins.csv` and `eval/penguins.csv`.
+
+    Args:
+        directory: Where to write; made if it does not exist. Files already there with the right
+            content are not touched.
+
+    Returns:
+        The paths of what is now there.
+
+    Raises:
+        ModuleNotFoundError: `palmerpenguins` is not installed.
+        OSError: The directory cannot be written.
+    """
+    root = Path(directory)
+    paths = PenguinPaths(root, root / TRAIN_SPLIT / FILE_NAME, root / EVAL_SPLIT / FILE_NAME)
+    train, evaluation = split_penguins(read_penguins())
+    _write_if_changed(paths.train, _to_csv(train))
+    _write_if_changed(paths.eval, _to_csv(evaluation))
+    return paths
+
+
+@contextlib.contextmanager
+def _packaged_csv() -> Iterator[io.TextIOBase]:
+    """Opens the data file of `palmerpenguins` without importing the package."""
+    spec = importlib.util.find_spec("palmerpenguins")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(
+            "the package palmerpenguins is not installed; it holds the data of the example "
+            "pipeline: install it with 'pip install palmerpenguins'",
+            name="palmerpenguins",
+        )
+    path = Path(spec.submodule_search_locations[0], "data", FILE_NAME)
+    with path.open(encoding="utf-8", newline="") as stream:
+        yield stream
+
+
+def _to_csv(rows: Sequence[Row]) -> bytes:
+    """Returns `rows` as CSV with a header and Unix line ends."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode("utf-8")
+
+
+def _write_if_changed(path: Path, content: bytes) -> None:
+    """Makes `path` hold `content`, atomically, and not at all when it already does."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_bytes() == content:
+            return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The temporary file is outside the split's folder: `CsvExampleGen` reads `train/*.csv`.
+    descriptor, name = tempfile.mkstemp(dir=path.parent.parent, prefix=".penguins-")
+    aside = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.chmod(0o644)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
