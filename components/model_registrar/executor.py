@@ -14,7 +14,7 @@ from tfx_registry.components import artifacts, execution
 from tfx_registry.components.execution import REGISTRY
 from tfx_registry.errors import InvalidInputError
 from tfx_registry.gate import normalize_location
-from tfx_registry.inspection import describe_model
+from tfx_registry.inspection import describe_model, digest_source
 from tfx_registry.records import LineageSource, Metric, ModelFacts, Origin
 
 __all__ = ["Executor"]
@@ -90,7 +90,9 @@ def _operation(origin: Origin, facts: ModelFacts) -> str:
 
 def _sources(input_dict: dict[str, list[Any]]) -> list[LineageSource]:
     return [
-        LineageSource(key, source.type_name, source.uri, _properties(source))
+        LineageSource(
+            key, source.type_name, source.uri, _properties(source), digest_source(source.uri)
+        )
         for key, found in sorted(input_dict.items())
         for source in found
     ]

@@ -26,6 +26,7 @@ class PromoterSpec(component_spec.ComponentSpec):
         executor.PUSH_DESTINATION: ExecutionParameter(type=pusher_pb2.PushDestination),
         executor.REGISTRY: ExecutionParameter(type=str, optional=True),
         executor.ALIAS: ExecutionParameter(type=str, optional=True),
+        executor.REQUIRED_APPROVALS: ExecutionParameter(type=int, optional=True),
     }
     INPUTS: ClassVar[dict[str, Any]] = {
         executor.MODEL: ChannelParameter(type=standard_artifacts.Model),
@@ -72,6 +73,7 @@ class Promoter(base_component.BaseComponent):
         infra_blessing: types.BaseChannel | None = None,
         registry: str | None = None,
         alias: str = "production",
+        required_approvals: int = 0,
     ) -> None:
         """Declares the component.
 
@@ -86,6 +88,8 @@ class Promoter(base_component.BaseComponent):
             registry: URI of the registry; None means the variable `TFX_REGISTRY_URI` where the
                 component runs.
             alias: The alias that moves to the version.
+            required_approvals: How many people besides the registrant must have approved the
+                version; until then it is not pushed. The access policy may ask for more.
 
         Raises:
             InvalidInputError: The alias, the URI or the destination is invalid.
@@ -105,6 +109,7 @@ class Promoter(base_component.BaseComponent):
                 push_destination=push_destination,
                 registry=registry,
                 alias=alias,
+                required_approvals=required_approvals,
             )
         )
 

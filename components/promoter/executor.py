@@ -16,10 +16,11 @@ from tfx.utils import proto_utils
 from tfx_registry.components import execution
 from tfx_registry.components.artifacts import VersionPointer
 from tfx_registry.components.execution import REGISTRY
-from tfx_registry.errors import InvalidInputError
+from tfx_registry.errors import InvalidInputError, RefusedError
 from tfx_registry.gate import normalize_location
 from tfx_registry.promotion import Promotion, promote
 from tfx_registry.records import Verdict, Version
+from tfx_registry.registry import ModelRegistry
 from tfx_registry.saved_model import find_saved_model
 
 __all__ = ["REGISTRY", "Executor"]
@@ -33,6 +34,7 @@ INFRA_BLESSING = "infra_blessing"
 PUSHED_MODEL = "pushed_model"
 PUSH_DESTINATION = "push_destination"
 ALIAS = "alias"
+REQUIRED_APPROVALS = "required_approvals"
 
 # The custom properties that Pusher sets (tfx/components/pusher/executor.py).
 PUSHED = "pushed"
@@ -70,7 +72,9 @@ class Executor(base_executor.BaseExecutor):
         proto_utils.json_to_proto(exec_properties[PUSH_DESTINATION], destination)
         with execution.open_registry(exec_properties) as registry:
             version = registry.get(pointer.model, pointer.number)
-            refusal = _refusal(input_dict, model, version)
+            # Kubeflow hands numbers over as floats.
+            required = int(exec_properties.get(REQUIRED_APPROVALS) or 0)
+            refusal = _refusal(registry, input_dict, model, version, required)
             if refusal:
                 _logger.warning("%s is not promoted: %s", version.ref, refusal)
                 pushed.set_int_custom_property(PUSHED, 0)
@@ -84,39 +88,56 @@ class Executor(base_executor.BaseExecutor):
                 destination.filesystem.base_directory,
                 alias=exec_properties.get(ALIAS) or _DEFAULT_ALIAS,
                 source=source,
+                required_approvals=required,
             )
         _mark_pushed(pushed, promotion)
 
 
-def _refusal(input_dict: dict[str, list[Any]], model: Any, version: Version) -> str:
+def _refusal(
+    registry: ModelRegistry,
+    input_dict: dict[str, list[Any]],
+    model: Any,
+    version: Version,
+    required_approvals: int,
+) -> str:
     """Says why the version is not to be pushed; "" if it may be.
 
-    What is simply not good enough is no error of the pipeline, as with Pusher. A blessing that
-    the registry does not know of, or of another model, is one: `promote` raises on the former.
+    What is not good enough, or not approved yet, is no error of the pipeline, as with Pusher. A
+    blessing of another model, or one that the registry does not know of, is.
     """
-    decision = version.decision
-    reasons = ""
-    if decision is not None and decision.verdict is Verdict.BLOCKED:
-        reasons = "the gate blocked it: " + "; ".join(decision.reasons)
     blessing = execution.optional_artifact(input_dict, BLESSING)
-    if blessing is not None:
-        blessed = blessing.get_string_custom_property(
-            blessing_keys.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY
-        )
-        if blessed and normalize_location(blessed) != normalize_location(model.uri):
-            raise InvalidInputError(
-                f"cannot promote {version.ref}",
-                f"the blessing is of the model at {blessed!r}, not of {model.uri!r}",
-                "connect the blessing of this model",
-            )
-        if not model_utils.is_model_blessed(blessing):
-            return reasons or "it is not blessed"
-    elif reasons:
-        return reasons
+    blessed = blessing is not None and _is_blessed(blessing, model, version)
     infra_blessing = execution.optional_artifact(input_dict, INFRA_BLESSING)
     if infra_blessing is not None and not model_utils.is_infra_validated(infra_blessing):
         return "InfraValidator did not bless it"
-    return ""
+    decision = version.decision
+    if blessing is not None and not blessed and decision is None:
+        return "it is not blessed"
+    try:
+        registry.check_promotable(
+            version.model, version.number, required_approvals=required_approvals
+        )
+    except RefusedError as error:
+        passed = decision is not None and decision.verdict is Verdict.PASSED
+        if decision is None or (blessed and not passed):
+            raise
+        return error.why
+    overridden = decision is None or decision.verdict is Verdict.BLOCKED
+    return "" if blessing is None or blessed or overridden else "it is not blessed"
+
+
+def _is_blessed(blessing: Any, model: Any, version: Version) -> bool:
+    """Tells whether the blessing says yes, after checking that it is of this model."""
+    blessed = blessing.get_string_custom_property(
+        blessing_keys.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY
+    )
+    if blessed and normalize_location(blessed) != normalize_location(model.uri):
+        raise InvalidInputError(
+            f"cannot promote {version.ref}",
+            f"the blessing is of the model at {blessed!r}, not of {model.uri!r}",
+            "connect the blessing of this model",
+        )
+    return bool(model_utils.is_model_blessed(blessing))
 
 
 def _mark_pushed(pushed: Any, promotion: Promotion) -> None:

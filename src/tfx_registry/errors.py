@@ -11,9 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "AccessDeniedError",
     "AliasConflictError",
+    "ApprovalsMissingError",
     "ConflictError",
     "IntegrityError",
+    "InvalidExpressionError",
     "InvalidInputError",
     "InvalidModelError",
     "InvalidNameError",
@@ -79,6 +82,16 @@ class InvalidUriError(InvalidInputError):
     """The registry URI is malformed, unsupported or holds a password."""
 
 
+class InvalidExpressionError(InvalidInputError):
+    """A search expression does not follow the language, or asks what cannot be asked.
+
+    Attributes:
+        position: The character where the trouble begins, counted from 1.
+    """
+
+    position: int = 0
+
+
 class InvalidModelError(InvalidInputError):
     """The model path is missing, empty, or not the kind of model that the step needs."""
 
@@ -101,6 +114,14 @@ class RefusedError(RegistryError):
     """A rule forbids it: gate, approval or state. Satisfy the rule, then repeat."""
 
     exit_code = 4
+
+
+class ApprovalsMissingError(RefusedError):
+    """Not enough people have approved yet. Wait for them; nothing is wrong with the version."""
+
+
+class AccessDeniedError(RefusedError):
+    """The access policy does not let this actor do that. Ask an admin of the registry."""
 
 
 class IntegrityError(RefusedError):

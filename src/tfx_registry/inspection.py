@@ -5,13 +5,19 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import os
+import subprocess
 from pathlib import Path
 
 from tfx_registry import saved_model
-from tfx_registry.digest import digest_path
+from tfx_registry.digest import digest_path, walk_files
+from tfx_registry.errors import InvalidModelError
 from tfx_registry.records import ModelFacts, ModelFormat
 
-__all__ = ["describe_model", "installed_libraries"]
+__all__ = ["code_revision", "describe_model", "digest_source", "installed_libraries"]
+
+# Set by whoever knows best, then by GitHub Actions, GitLab CI and Jenkins.
+_REVISION_VARIABLES = ("TFX_REGISTRY_CODE_REVISION", "GITHUB_SHA", "CI_COMMIT_SHA", "GIT_COMMIT")
+_GIT_SECONDS = 5
 
 _LIBRARIES = (
     "tensorflow",
@@ -68,6 +74,49 @@ def installed_libraries() -> dict[str, str]:
     """Returns the versions of the libraries that shape a model, as installed here."""
     found = {name: _installed_version(name) for name in _LIBRARIES}
     return {name: version for name, version in found.items() if version}
+
+
+def code_revision() -> str:
+    """Returns the revision of the code that runs here.
+
+    Returns:
+        What a variable of the environment says, else the commit of the git work tree that is the
+        working directory, with "-dirty" if it has changes, else "".
+    """
+    named = next(filter(None, map(os.environ.get, _REVISION_VARIABLES)), "")
+    if named:
+        return named
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
+            capture_output=True,
+            text=True,
+            timeout=_GIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def digest_source(uri: str, *, max_bytes: int = 1 << 30) -> str:
+    """Computes the digest of an artifact that a version came from.
+
+    Args:
+        uri: Where it lies.
+        max_bytes: Artifacts larger than this are not read.
+
+    Returns:
+        The OMS root digest; "" for what is not on a local disk, empty, unreadable or too large.
+    """
+    root = Path(uri)
+    try:
+        files = [root] if root.is_file() else [path for _, path in walk_files(root)]
+        if sum(path.stat().st_size for path in files) > max_bytes:
+            return ""
+        return digest_path(root).root
+    except (OSError, InvalidModelError):
+        return ""
 
 
 def _installed_version(name: str) -> str:

@@ -7,13 +7,16 @@ the file systems of macOS and Windows.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from tfx_registry.errors import InvalidNameError
 
 __all__ = [
     "RESERVED_ALIASES",
+    "SemanticVersion",
     "VersionRef",
     "check_alias",
     "check_label",
@@ -26,6 +29,13 @@ __all__ = [
 _MODEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,127}")
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]|/(?!/)){0,127}")
+_SEMANTIC_VERSION = re.compile(
+    r"(?P<major>0|[1-9]\d{0,17})\.(?P<minor>0|[1-9]\d{0,17})\.(?P<patch>0|[1-9]\d{0,17})"
+    r"(?:-(?P<prerelease>(?:0|[1-9]\d{0,17}|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
+    r"(?:\.(?:0|[1-9]\d{0,17}|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
+    r"(?:\+(?P<build>[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?",
+    re.ASCII,
+)
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -178,6 +188,68 @@ def check_version_number(number: object) -> int:
         "version numbers are the integers 1, 2, 3, ...",
         "list the versions with 'tfx-registry versions MODEL'",
     )
+
+
+@functools.total_ordering
+@dataclass(frozen=True)
+class SemanticVersion:
+    """A semantic version, ordered by precedence (semver.org 2.0.0, item 11).
+
+    Law: `str(SemanticVersion.parse(text)) == text`. Build metadata does not count in the order.
+
+    Attributes:
+        major: Raised by incompatible changes.
+        minor: Raised by compatible additions.
+        patch: Raised by corrections.
+        prerelease: Identifiers after the hyphen.
+        build: Identifiers after the plus sign.
+    """
+
+    major: int
+    minor: int
+    patch: int
+    prerelease: tuple[str, ...] = ()
+    build: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> SemanticVersion:
+        """Reads a semantic version.
+
+        Raises:
+            InvalidNameError: The text is none.
+        """
+        match = _SEMANTIC_VERSION.fullmatch(text)
+        if match is None:
+            raise InvalidNameError(
+                f"invalid semantic version {text!r}",
+                "it is MAJOR.MINOR.PATCH with an optional -prerelease and +build",
+                "write for example 1.4.0",
+            )
+        prerelease, build = match["prerelease"], match["build"]
+        return cls(
+            int(match["major"]),
+            int(match["minor"]),
+            int(match["patch"]),
+            tuple(prerelease.split(".")) if prerelease else (),
+            tuple(build.split(".")) if build else (),
+        )
+
+    def __str__(self) -> str:
+        """The text that parses back to this version."""
+        text = f"{self.major}.{self.minor}.{self.patch}"
+        text += f"-{'.'.join(self.prerelease)}" if self.prerelease else ""
+        return text + (f"+{'.'.join(self.build)}" if self.build else "")
+
+    def __lt__(self, other: SemanticVersion) -> bool:
+        """Compares by precedence."""
+        return self._precedence() < other._precedence()
+
+    def _precedence(self) -> tuple[Any, ...]:
+        # A release comes after its prereleases; numbers come before words.
+        identifiers = tuple(
+            (0, int(part), "") if part.isdecimal() else (1, 0, part) for part in self.prerelease
+        )
+        return (self.major, self.minor, self.patch, not self.prerelease, identifiers)
 
 
 @dataclass(frozen=True, order=True)

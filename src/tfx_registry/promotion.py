@@ -48,6 +48,7 @@ def promote(
     *,
     alias: str = "production",
     source: str | os.PathLike[str] | None = None,
+    required_approvals: int = 0,
     actor: str | None = None,
     reason: str = "",
     progress: Callable[[int], None] | None = None,
@@ -61,6 +62,8 @@ def promote(
         serving_dir: Serving base directory of the model; the version becomes `<dir>/<number>`.
         alias: The alias that moves to the version.
         source: Where the bytes lie; None means where they lay at registration.
+        required_approvals: How many people besides the registrant must have approved; the access
+            policy may ask for more.
         actor: Who.
         reason: Why.
         progress: Called with the number of bytes copied since the last call.
@@ -70,14 +73,16 @@ def promote(
 
     Raises:
         NotFoundError: There is no such version.
-        RefusedError: The gate has not decided or has blocked it, or a newer version lies there.
+        RefusedError: It may not be promoted (see `ModelRegistry.check_promotable`), or a newer
+            version lies there.
         IntegrityError: Bytes are not those that were registered.
         InvalidModelError: The version is no SavedModel.
         ServingDirectoryError: The directory cannot take it.
     """
     check_alias(alias)
     base = base_directory(serving_dir)
-    version = registry.check_promotable(model, number)
+    needed = {"required_approvals": required_approvals}
+    version = registry.check_promotable(model, number, **needed)
     if version.facts.format is not ModelFormat.SAVED_MODEL:
         raise InvalidModelError(
             f"cannot promote {version.ref}",
@@ -96,12 +101,12 @@ def promote(
             digest=version.facts.digest,
             manifest=version.facts.manifest,
             before_visible=lambda: registry.record_intent(
-                model, number, str(base), alias, actor=actor
+                model, number, str(base), alias, **needed, actor=actor
             ),
             progress=progress,
         )
         after = registry.record_promotion(
-            model, number, str(base), alias, actor=actor, reason=reason
+            model, number, str(base), alias, **needed, actor=actor, reason=reason
         )
     unchanged = published.already_there and after.seq == version.seq
     replaces = before.number if before is not None and before.number != number else None

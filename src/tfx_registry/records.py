@@ -9,8 +9,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = [
+    "Approval",
     "DecisionSummary",
     "Deployment",
     "Head",
@@ -19,6 +21,7 @@ __all__ = [
     "ModelFacts",
     "ModelFormat",
     "Origin",
+    "Override",
     "Signature",
     "SliceKey",
     "TensorSpec",
@@ -53,7 +56,10 @@ class VersionState(str, enum.Enum):
     REGISTERED = "registered"
     PASSED = "passed"
     BLOCKED = "blocked"
+    APPROVED = "approved"
+    REJECTED = "rejected"
     SERVING = "serving"
+    ARCHIVED = "archived"
 
 
 @dataclass(frozen=True)
@@ -149,12 +155,14 @@ class LineageSource:
         type_name: Type of the artifact, such as "Examples".
         uri: Where it lies.
         properties: Its properties, such as span, version and split names, as text.
+        digest: OMS root digest of its files, "" where they were out of reach or too large.
     """
 
     key: str
     type_name: str
     uri: str
     properties: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,6 +201,48 @@ class DecisionSummary:
     baseline: int | None = None
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Approval:
+    """What one person says of a version; a later word of the same person replaces it.
+
+    Attributes:
+        approved: True for an approval, False for a rejection.
+        actor: Who.
+        time: When.
+        seq: Sequence number of the event.
+        reason: Why.
+    """
+
+    approved: bool
+    actor: str
+    time: str
+    seq: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Override:
+    """Somebody lets a version serve although the gate did not pass it.
+
+    Attributes:
+        actor: Who.
+        time: When it was given.
+        expires: Until when it holds.
+        seq: Sequence number of the event.
+        reason: Why.
+    """
+
+    actor: str
+    time: str
+    expires: str
+    seq: int
+    reason: str
+
+    def holds_at(self, time: str) -> bool:
+        """Tells whether the override holds at a time."""
+        return time < self.expires
 
 
 @dataclass(frozen=True)
@@ -235,6 +285,9 @@ class Version:
         semantic_version: Optional semantic version.
         same_bytes_as: Number of the newest earlier version with the same digest, or None.
         decision: The last gate decision, or None.
+        approvals: The last word of each person who approved or rejected.
+        override: The last override of the gate, held or expired, or None.
+        archived: Whether it was taken out of use.
         aliases: Aliases that point here now.
         serving: Destinations where it serves now.
         seq: Sequence number of the last event that concerned this version.
@@ -254,15 +307,23 @@ class Version:
     semantic_version: str = ""
     same_bytes_as: int | None = None
     decision: DecisionSummary | None = None
+    approvals: tuple[Approval, ...] = ()
+    override: Override | None = None
+    archived: bool = False
     aliases: tuple[str, ...] = ()
     serving: tuple[str, ...] = ()
     seq: int = 0
 
     @property
     def state(self) -> VersionState:
-        """Serving, passed, blocked or registered: the furthest that it got and still is."""
+        """Where it stands now: archived, serving, rejected, approved, or what the gate said."""
+        if self.archived:
+            return VersionState.ARCHIVED
         if self.serving:
             return VersionState.SERVING
+        if self.approvals:
+            approved = all(approval.approved for approval in self.approvals)
+            return VersionState.APPROVED if approved else VersionState.REJECTED
         if self.decision is None:
             return VersionState.REGISTERED
         return VersionState(self.decision.verdict.value)
@@ -310,6 +371,8 @@ class Head:
         count: How many versions there are.
         aliases: Version numbers by alias.
         deployments: What serves, by destination.
+        semantic_versions: The highest semantic version by its major number.
+        policy: The access policy as JSON; only in the log of the registry itself.
         created: Time of the first event.
         updated: Time of the last event.
     """
@@ -321,6 +384,8 @@ class Head:
     count: int
     aliases: Mapping[str, int] = field(default_factory=dict)
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
+    semantic_versions: Mapping[str, str] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     updated: str = ""
 

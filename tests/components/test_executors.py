@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import shutil
 import sys
@@ -19,6 +20,7 @@ from tfx_registry.components import GateReport, ModelVersion
 from tfx_registry.components.model_registrar.executor import Executor as Registrar
 from tfx_registry.components.promoter.executor import Executor as Promoter
 from tfx_registry.components.version_gate.executor import Executor as Gate
+from tfx_registry.digest import digest_path
 from tfx_registry.errors import (
     IntegrityError,
     InvalidInputError,
@@ -91,7 +93,9 @@ class Pipeline:
         text = (Path(report.uri) / "report.json").read_text(encoding="utf-8")
         return blessing, Report.from_json(text)
 
-    def promote(self, version: Any, path: Path, **inputs: Any) -> Any:
+    def promote(
+        self, version: Any, path: Path, required_approvals: float = 0.0, **inputs: Any
+    ) -> Any:
         output = self.output(standard_artifacts.PushedModel)
         destination = pusher_pb2.PushDestination()
         destination.filesystem.base_directory = str(self.serving)
@@ -102,7 +106,12 @@ class Pipeline:
                 **{key: [value] for key, value in inputs.items()},
             },
             {"pushed_model": [output]},
-            {"push_destination": proto_utils.proto_to_json(destination), "registry": self.uri},
+            {
+                "push_destination": proto_utils.proto_to_json(destination),
+                "registry": self.uri,
+                # As Kubeflow hands it over.
+                "required_approvals": required_approvals,
+            },
         )
         return output
 
@@ -152,6 +161,7 @@ def test_the_whole_way_of_a_good_model(pipeline: Pipeline, evaluated: Any) -> No
     assert found.metric("binary_accuracy", (("age", "old"),)) == 1.0
     assert found.metric("example_count", (("age", "old"),)) == 20.0
     assert [s.key for s in found.sources] == ["model"]
+    assert found.sources[0].digest == digest_path(evaluated.good).root
     written = json.loads((Path(version.uri) / "version.json").read_text(encoding="utf-8"))
     assert written["facts"]["digest"] == found.digest
 
@@ -300,6 +310,35 @@ def test_infra_blessing_is_honoured(pipeline: Pipeline, evaluated: Any) -> None:
     assert pushed.get_int_custom_property("pushed") == 0
     assert "InfraValidator" in pushed.get_string_custom_property("not_pushed_reason")
     assert pipeline.visible() == []
+
+
+def test_a_version_waits_for_approvals(pipeline: Pipeline, evaluated: Any) -> None:
+    version = pipeline.register(evaluated.good)
+    blessing, _ = pipeline.gate(version, evaluated.good, evaluated.good_alone)
+    pushed = pipeline.promote(version, evaluated.good, blessing=blessing, required_approvals=1.0)
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert "0 of 1 approvals" in pushed.get_string_custom_property("not_pushed_reason")
+    with ModelRegistry.open(pipeline.uri) as registry:
+        registry.approve("ages", 1, actor="somebody else")
+    pushed = pipeline.promote(version, evaluated.good, blessing=blessing, required_approvals=1.0)
+    assert pushed.get_int_custom_property("pushed") == 1
+    with ModelRegistry.open(pipeline.uri) as registry:
+        registry.reject("ages", 1, actor="somebody else", reason="no")
+    pushed = pipeline.promote(version, evaluated.good, blessing=blessing)
+    assert "somebody else rejected it" in pushed.get_string_custom_property("not_pushed_reason")
+
+
+def test_an_override_lets_a_blocked_version_through(pipeline: Pipeline, evaluated: Any) -> None:
+    version = pipeline.register(evaluated.bad)
+    blessing, _ = pipeline.gate(version, evaluated.bad, evaluated.bad_alone)
+    with ModelRegistry.open(pipeline.uri) as registry:
+        registry.override("ages", 1, reason="outage", expires=datetime.timedelta(hours=1))
+    pushed = pipeline.promote(version, evaluated.bad, blessing=blessing)
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert pipeline.visible() == ["1"]
+    found = pipeline.versions()[0]
+    assert found.state is VersionState.SERVING
+    assert found.override is not None
 
 
 def test_a_version_that_is_there_with_other_bytes(pipeline: Pipeline, evaluated: Any) -> None:

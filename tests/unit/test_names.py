@@ -94,3 +94,26 @@ def test_parsing_never_fails_in_another_way(text: str) -> None:
     except InvalidNameError:
         return
     assert VersionRef.parse(str(ref)) == ref
+
+
+ORDERED = [
+    "0.0.4", "0.9.9", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta",
+    "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "1.2.0", "1.10.0", "2.0.0",
+]  # fmt: skip
+
+
+def test_semantic_versions_are_ordered_by_precedence() -> None:
+    parsed = [names.SemanticVersion.parse(text) for text in ORDERED]
+    assert sorted(parsed[::-1]) == parsed
+    assert [str(version) for version in parsed] == ORDERED
+    build = names.SemanticVersion.parse("1.0.0+b.1")
+    assert str(build) == "1.0.0+b.1"
+    assert not build < names.SemanticVersion.parse("1.0.0")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "1.0", "01.0.0", "1.0.0-", "1.0.0-01", "v1.0.0", "1.0.0 "]
+)
+def test_what_is_no_semantic_version(text: str) -> None:
+    with pytest.raises(InvalidNameError, match="invalid semantic version"):
+        names.SemanticVersion.parse(text)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from tfx_registry._version import __version__
-from tfx_registry.cli import changing, reading, serving
+from tfx_registry.cli import changing, lifecycle, reading, serving
 from tfx_registry.cli.common import Settings
 from tfx_registry.errors import RegistryError
 
@@ -42,7 +42,7 @@ def cli(context: click.Context, registry: str | None, as_json: bool, verbose: bo
     context.obj = Settings(registry, as_json)
 
 
-for _module in (reading, changing, serving):
+for _module in (reading, changing, lifecycle, serving):
     for _name in _module.__all__:
         cli.add_command(getattr(_module, _name))
 

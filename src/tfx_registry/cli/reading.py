@@ -15,7 +15,7 @@ __all__ = ["history", "models", "show", "versions"]
 def models(settings: Settings) -> None:
     """List the models.
 
-    Example: tfx-registry --registry sqlite:///metadata.sqlite models
+    Example: tfx-registry models
     """
     with settings.open() as registry:
         render.models(registry.list_models(), as_json=settings.as_json)

@@ -15,23 +15,47 @@ from tfx_registry.records import Head, Metric, Version, format_slice
 from tfx_registry.registry.events import (
     AliasRemoved,
     AliasSet,
+    Approved,
+    Archived,
     Decided,
     Event,
-    Promoted,
+    LabelRemoved,
+    LabelSet,
+    Overridden,
+    PolicySet,
     PublishStarted,
     Registered,
+    Rejected,
 )
 
-__all__ = ["done", "history", "models", "version", "version_json", "versions"]
+__all__ = [
+    "done",
+    "history",
+    "models",
+    "print_json",
+    "print_table",
+    "time",
+    "version",
+    "version_json",
+    "versions",
+]
 
-_STYLES = {"serving": "bold green", "passed": "green", "blocked": "red", "registered": ""}
+_STYLES = {
+    "serving": "bold green",
+    "approved": "green",
+    "passed": "green",
+    "blocked": "red",
+    "rejected": "red",
+    "archived": "dim",
+    "registered": "",
+}
 _PIPE_WIDTH = 200
 
 
 def done(message: str, document: Any, *, as_json: bool) -> None:
     """Says what was done."""
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         click.echo(message)
 
@@ -39,7 +63,7 @@ def done(message: str, document: Any, *, as_json: bool) -> None:
 def models(heads: Sequence[Head], *, as_json: bool) -> None:
     """Lists models."""
     if as_json:
-        _print_json([_head_json(head) for head in heads])
+        print_json([_head_json(head) for head in heads])
         return
     if not heads:
         click.echo("no models yet; register one with 'tfx-registry register MODEL PATH'")
@@ -51,18 +75,19 @@ def models(heads: Sequence[Head], *, as_json: bool) -> None:
         rows.append(
             [head.model, str(head.count), str(head.latest), serving, aliases, time(head.updated)]
         )
-    _print_table(["model", "versions", "latest", "serving", "aliases", "changed (UTC)"], rows)
+    print_table(["model", "versions", "latest", "serving", "aliases", "changed (UTC)"], rows)
 
 
 def versions(found: Sequence[Version], *, as_json: bool) -> None:
     """Lists versions."""
     if as_json:
-        _print_json([version_json(v) for v in found])
+        print_json([version_json(v) for v in found])
         return
     rows = []
     for v in found:
         style = _STYLES[v.state.value]
-        state = f"[{style}]{v.state.value}[/]" if style else v.state.value
+        text = v.state.value + (", overridden" if v.override else "")
+        state = f"[{style}]{text}[/]" if style else text
         why = v.decision.reasons[0] if v.decision and v.decision.reasons else ""
         rows.append(
             [
@@ -78,13 +103,13 @@ def versions(found: Sequence[Version], *, as_json: bool) -> None:
     header = ["version", "state", "aliases", "registered (UTC)", "by", "digest", "why blocked"]
     if not any(row[-1] for row in rows):
         header, rows = header[:-1], [row[:-1] for row in rows]
-    _print_table(header, rows)
+    print_table(header, rows)
 
 
 def version(v: Version, *, as_json: bool) -> None:
     """Shows one version."""
     if as_json:
-        _print_json(version_json(v))
+        print_json(version_json(v))
         return
     facts = v.facts
     rows = [
@@ -115,6 +140,18 @@ def version(v: Version, *, as_json: bool) -> None:
         rows.append(("decision", f"{d.verdict.value}{against}, {time(d.time)} UTC by {d.actor}"))
         rows += [("  blocked", reason) for reason in d.reasons]
         rows += [("  note", note) for note in d.notes]
+    rows += [
+        (
+            "approved" if a.approved else "rejected",
+            f"{time(a.time)} UTC by {a.actor}" + (f": {a.reason}" if a.reason else ""),
+        )
+        for a in v.approvals
+    ]
+    if v.override:
+        o = v.override
+        rows.append(
+            ("overridden", f"{time(o.time)} to {time(o.expires)} UTC by {o.actor}: {o.reason}")
+        )
     width = max(len(key) for key, _ in rows)
     for key, value in rows:
         if value:
@@ -127,7 +164,7 @@ def version(v: Version, *, as_json: bool) -> None:
 def history(events: Sequence[Event], *, as_json: bool) -> None:
     """Shows events."""
     if as_json:
-        _print_json([event.to_json() for event in events])
+        print_json([event.to_json() for event in events])
         return
     rows = [
         [
@@ -143,7 +180,7 @@ def history(events: Sequence[Event], *, as_json: bool) -> None:
     header = ["event", "when (UTC)", "who", "what", "", "why"]
     if not any(row[-1] for row in rows):
         header, rows = header[:-1], [row[:-1] for row in rows]
-    _print_table(header, rows)
+    print_table(header, rows)
 
 
 def version_json(v: Version) -> dict[str, Any]:
@@ -187,6 +224,26 @@ def version_json(v: Version) -> dict[str, Any]:
         }
         if v.decision
         else None,
+        "approvals": [
+            {
+                "approved": a.approved,
+                "actor": a.actor,
+                "time": a.time,
+                "reason": a.reason,
+                "event": a.seq,
+            }
+            for a in v.approvals
+        ],
+        "override": {
+            "actor": v.override.actor,
+            "time": v.override.time,
+            "expires": v.override.expires,
+            "reason": v.override.reason,
+            "event": v.override.seq,
+        }
+        if v.override
+        else None,
+        "archived": v.archived,
     }
 
 
@@ -227,7 +284,16 @@ def _what(event: Event) -> str:
         return f"{payload.alias} removed, was version {payload.previous}"
     if isinstance(payload, PublishStarted):
         return f"version {payload.number} about to appear in {payload.destination}"
-    assert isinstance(payload, Promoted)
+    if isinstance(payload, Overridden):
+        return f"version {payload.number} may be promoted until {time(payload.expires)} UTC"
+    if isinstance(payload, LabelSet):
+        return f"version {payload.number}: {payload.key}={payload.value}"
+    if isinstance(payload, LabelRemoved):
+        return f"version {payload.number}: {payload.key} removed, was {payload.previous}"
+    if isinstance(payload, PolicySet):
+        return f"admins: {', '.join(payload.policy['admins'])}"
+    if isinstance(payload, (Approved, Rejected, Archived)):
+        return f"version {payload.number}"
     instead = f" in place of {payload.replaces}" if payload.replaces else ""
     return f"version {payload.number} serves as {payload.alias}{instead} in {payload.destination}"
 
@@ -240,10 +306,11 @@ def _print_metrics(metrics: Sequence[Metric]) -> None:
         [_escape(format_slice(key)), *(table.get((name, key), "") for name in names)]
         for key in slices
     ]
-    _print_table(["slice", *names], rows)
+    print_table(["slice", *names], rows)
 
 
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table; in a pipe without colours and without cutting lines."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -264,5 +331,6 @@ def _escape(text: str) -> str:
     return escape(text)
 
 
-def _print_json(document: Any) -> None:
+def print_json(document: Any) -> None:
+    """Prints one JSON document."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))

@@ -20,9 +20,22 @@ __all__ = ["promote"]
     help="Base directory of the model; the version becomes DIR/NUMBER.",
 )
 @click.option("--alias", "alias_name", default="production", show_default=True, help="What moves.")
+@click.option(
+    "--required-approvals",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Refuse with fewer approvals; the access policy may ask for more.",
+)
 @click.option("--reason", default="", help="Why.")
 @pass_settings
-def promote(settings: Settings, ref: str, serving_dir: str, alias_name: str, reason: str) -> None:
+def promote(
+    settings: Settings,
+    ref: str,
+    serving_dir: str,
+    alias_name: str,
+    required_approvals: int,
+    reason: str,
+) -> None:
     """Publish a version that the gate has passed, and move the alias to it.
 
     Example: tfx-registry promote penguin:3 --serving-dir serving/penguin
@@ -39,6 +52,7 @@ def promote(settings: Settings, ref: str, serving_dir: str, alias_name: str, rea
                 version.number,
                 serving_dir,
                 alias=alias_name,
+                required_approvals=required_approvals,
                 reason=reason,
                 progress=progress,
             )

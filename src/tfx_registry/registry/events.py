@@ -8,6 +8,7 @@ rename.
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -24,12 +25,19 @@ from tfx_registry.records import (
 __all__ = [
     "AliasRemoved",
     "AliasSet",
+    "Approved",
+    "Archived",
     "Decided",
     "Event",
+    "LabelRemoved",
+    "LabelSet",
+    "Overridden",
     "Payload",
+    "PolicySet",
     "Promoted",
     "PublishStarted",
     "Registered",
+    "Rejected",
     "payload_from_json",
 ]
 
@@ -140,11 +148,89 @@ class Promoted:
     replaces: int | None = None
 
 
-Payload = Registered | Decided | AliasSet | AliasRemoved | PublishStarted | Promoted
+@dataclass(frozen=True)
+class Approved:
+    """The actor of the event approves the version."""
 
-_KINDS: dict[str, type[Payload]] = {
-    cls.kind: cls for cls in (Registered, Decided, AliasSet, AliasRemoved, PublishStarted, Promoted)
-}
+    kind: ClassVar[str] = "approved"
+    number: int
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """The actor of the event rejects the version."""
+
+    kind: ClassVar[str] = "rejected"
+    number: int
+
+
+@dataclass(frozen=True)
+class Overridden:
+    """The actor of the event lets the version serve without the gate's pass until `expires`."""
+
+    kind: ClassVar[str] = "overridden"
+    number: int
+    expires: str
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """A label has this value from now on; `previous` is what it was, or None."""
+
+    kind: ClassVar[str] = "label_set"
+    number: int
+    key: str
+    value: str
+    previous: str | None = None
+
+
+@dataclass(frozen=True)
+class LabelRemoved:
+    """A label does not exist any more; `previous` is what it was."""
+
+    kind: ClassVar[str] = "label_removed"
+    number: int
+    key: str
+    previous: str
+
+
+@dataclass(frozen=True)
+class Archived:
+    """The version was taken out of use."""
+
+    kind: ClassVar[str] = "archived"
+    number: int
+
+
+@dataclass(frozen=True)
+class PolicySet:
+    """Who may do what from now on; an event of the registry itself, not of a model.
+
+    Attributes:
+        policy: The whole policy as JSON (`registry.access.AccessPolicy`).
+    """
+
+    kind: ClassVar[str] = "policy_set"
+    policy: Mapping[str, Any]
+
+
+Payload = (
+    Registered
+    | Decided
+    | AliasSet
+    | AliasRemoved
+    | PublishStarted
+    | Promoted
+    | Approved
+    | Rejected
+    | Overridden
+    | LabelSet
+    | LabelRemoved
+    | Archived
+    | PolicySet
+)
+
+_KINDS: dict[str, type[Payload]] = {cls.kind: cls for cls in typing.get_args(Payload)}
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,39 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from tfx_registry.records import DecisionSummary, Deployment, Head, Metric, Version
+from tfx_registry.names import SemanticVersion
+from tfx_registry.records import (
+    Approval,
+    DecisionSummary,
+    Deployment,
+    Head,
+    Metric,
+    Override,
+    Version,
+)
 from tfx_registry.registry.events import (
     AliasRemoved,
     AliasSet,
+    Approved,
+    Archived,
     Decided,
     Event,
+    LabelRemoved,
+    LabelSet,
+    Overridden,
     Payload,
+    PolicySet,
     Promoted,
     Registered,
+    Rejected,
 )
 
 __all__ = ["Snapshot", "apply", "replay", "touched"]
+
+#: Events that change one version and nothing else.
+AboutOne = Decided | Approved | Rejected | Overridden | LabelSet | LabelRemoved | Archived
 
 
 @dataclass(frozen=True)
@@ -49,7 +69,7 @@ def touched(head: Head | None, payload: Payload) -> frozenset[int]:
     """
     aliases = head.aliases if head else {}
     numbers: set[int | None] = set()
-    if isinstance(payload, (Decided, AliasSet, Promoted)):
+    if isinstance(payload, AliasSet | Promoted | AboutOne):
         numbers.add(payload.number)
     if isinstance(payload, (AliasSet, AliasRemoved, Promoted)):
         numbers.add(aliases.get(payload.alias))
@@ -78,31 +98,19 @@ def apply(before: Snapshot, event: Event) -> Snapshot:
     payload = event.payload
     if isinstance(payload, Registered):
         changed[payload.number] = _new_version(event, payload)
-        head = dataclasses.replace(
-            head, latest=max(head.latest, payload.number), count=head.count + 1
-        )
-    elif isinstance(payload, Decided):
+        head = _with_version(head, payload)
+    elif isinstance(payload, AboutOne):
         version = before.versions[payload.number]
-        changed[payload.number] = dataclasses.replace(
-            version,
-            decision=DecisionSummary(
-                payload.verdict,
-                event.seq,
-                event.time,
-                event.actor,
-                payload.baseline,
-                payload.reasons,
-                payload.notes,
-            ),
-            metrics=_merge(version.metrics, payload.metrics),
-            seq=event.seq,
-        )
+        changes = _changes(version, payload, event)
+        changed[payload.number] = dataclasses.replace(version, **changes, seq=event.seq)
     elif isinstance(payload, AliasSet):
         head, changed = _move_alias(head, before.versions, payload.alias, payload.number, event.seq)
     elif isinstance(payload, AliasRemoved):
         head, changed = _move_alias(head, before.versions, payload.alias, None, event.seq)
     elif isinstance(payload, Promoted):
         head, changed = _promote(head, before.versions, payload, event)
+    elif isinstance(payload, PolicySet):
+        head = dataclasses.replace(head, policy=payload.policy)
     head = dataclasses.replace(head, seq=event.seq, digest=event.digest(), updated=event.time)
     return Snapshot(head, changed)
 
@@ -144,6 +152,51 @@ def _new_version(event: Event, payload: Registered) -> Version:
         same_bytes_as=payload.same_bytes_as,
         seq=event.seq,
     )
+
+
+def _with_version(head: Head, payload: Registered) -> Head:
+    highest = dict(head.semantic_versions)
+    if payload.semantic_version:
+        new = SemanticVersion.parse(payload.semantic_version)
+        old = highest.get(str(new.major))
+        if old is None or SemanticVersion.parse(old) < new:
+            highest[str(new.major)] = payload.semantic_version
+    return dataclasses.replace(
+        head,
+        latest=max(head.latest, payload.number),
+        count=head.count + 1,
+        semantic_versions=dict(sorted(highest.items())),
+    )
+
+
+def _changes(version: Version, payload: AboutOne, event: Event) -> dict[str, Any]:
+    """Says which fields of a version an event changes."""
+    if isinstance(payload, Decided):
+        summary = DecisionSummary(
+            payload.verdict,
+            event.seq,
+            event.time,
+            event.actor,
+            payload.baseline,
+            payload.reasons,
+            payload.notes,
+        )
+        return {"decision": summary, "metrics": _merge(version.metrics, payload.metrics)}
+    if isinstance(payload, (Approved, Rejected)):
+        word = Approval(
+            isinstance(payload, Approved), event.actor, event.time, event.seq, event.reason
+        )
+        others = tuple(a for a in version.approvals if a.actor != event.actor)
+        return {"approvals": (*others, word)}
+    if isinstance(payload, Overridden):
+        override = Override(event.actor, event.time, payload.expires, event.seq, event.reason)
+        return {"override": override}
+    if isinstance(payload, Archived):
+        return {"archived": True}
+    labels = {key: value for key, value in version.labels.items() if key != payload.key}
+    if isinstance(payload, LabelSet):
+        labels[payload.key] = payload.value
+    return {"labels": dict(sorted(labels.items()))}
 
 
 def _merge(old: tuple[Metric, ...], new: tuple[Metric, ...]) -> tuple[Metric, ...]:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from tfx_registry import names
-from tfx_registry.errors import ConflictError, IntegrityError, RefusedError
+from tfx_registry.errors import (
+    ApprovalsMissingError,
+    ConflictError,
+    IntegrityError,
+    RefusedError,
+)
 from tfx_registry.records import Head, Verdict, Version
 from tfx_registry.registry.events import Decided, Payload, Promoted, PublishStarted
 from tfx_registry.registry.writer import RegistryWriter
@@ -54,21 +59,31 @@ class Promotions(RegistryWriter):
         self._commit(model, plan, actor, reason)
         return self.get(model, decision.number)
 
-    def check_promotable(self, model: str, number: int) -> Version:
+    def check_promotable(self, model: str, number: int, *, required_approvals: int = 0) -> Version:
         """Checks that a version may be published.
 
         Args:
             model: Name of the model.
             number: The version.
+            required_approvals: How many people besides the registrant must have approved; the
+                access policy may ask for more.
 
         Returns:
             The version.
 
         Raises:
             NotFoundError: There is no such version.
-            RefusedError: The gate has not decided, or has blocked it.
+            RefusedError: The gate has not decided or has blocked it, and no override holds; it is
+                archived or rejected; or approvals are missing.
         """
         version = self.get(model, number)
+        self._check_gate(version)
+        self._check_people(version, required_approvals)
+        return version
+
+    def _check_gate(self, version: Version) -> None:
+        if version.override is not None and version.override.holds_at(self._now()):
+            return
         decision = version.decision
         if decision is None:
             raise RefusedError(
@@ -84,10 +99,41 @@ class Promotions(RegistryWriter):
                 f"the gate blocked it: {shown}" + (f" (and {more} more)" if more > 0 else ""),
                 f"see all reasons with 'tfx-registry show {version.ref}'",
             )
-        return version
+
+    def _check_people(self, version: Version, required_approvals: int) -> None:
+        if version.archived:
+            raise RefusedError(
+                f"cannot promote {version.ref}", "it is archived", "choose another version"
+            )
+        for word in version.approvals:
+            if not word.approved:
+                raise RefusedError(
+                    f"cannot promote {version.ref}",
+                    f"{word.actor} rejected it: {word.reason}",
+                    "talk to them; their approval would take the rejection back",
+                )
+        policy = self.access_policy()
+        asked = policy.rule_for(version.model).required_approvals if policy else 0
+        required = max(asked, required_approvals)
+        own_counts = policy is not None and not policy.rule_for(version.model).four_eyes
+        given = [w for w in version.approvals if own_counts or w.actor != version.actor]
+        if len(given) < required:
+            raise ApprovalsMissingError(
+                f"cannot promote {version.ref}",
+                f"{len(given)} of {required} approvals were given"
+                + ("" if own_counts else f" by others than {version.actor}, who registered it"),
+                f"let somebody run 'tfx-registry approve {version.ref}'",
+            )
 
     def record_intent(
-        self, model: str, number: int, destination: str, alias: str, *, actor: str | None = None
+        self,
+        model: str,
+        number: int,
+        destination: str,
+        alias: str,
+        *,
+        required_approvals: int = 0,
+        actor: str | None = None,
     ) -> None:
         """Records that a verified copy of a version is about to become visible to a server.
 
@@ -96,15 +142,16 @@ class Promotions(RegistryWriter):
             number: The version.
             destination: The serving base directory.
             alias: The alias that will move.
+            required_approvals: See `check_promotable`.
             actor: Who.
 
         Raises:
             NotFoundError: There is no such version.
-            RefusedError: The gate has not decided, or has blocked it.
+            RefusedError: It may not be promoted, see `check_promotable`.
         """
 
         def plan(_: Head | None) -> Payload:
-            version = self.check_promotable(model, number)
+            version = self.check_promotable(model, number, required_approvals=required_approvals)
             return PublishStarted(number, destination, alias, version.digest)
 
         names.check_alias(alias)
@@ -117,6 +164,7 @@ class Promotions(RegistryWriter):
         destination: str,
         alias: str,
         *,
+        required_approvals: int = 0,
         actor: str | None = None,
         reason: str = "",
     ) -> Version:
@@ -127,6 +175,7 @@ class Promotions(RegistryWriter):
             number: The version.
             destination: The serving base directory.
             alias: The alias.
+            required_approvals: See `check_promotable`.
             actor: Who.
             reason: Why.
 
@@ -135,11 +184,11 @@ class Promotions(RegistryWriter):
 
         Raises:
             NotFoundError: There is no such version.
-            RefusedError: The gate has not decided, or has blocked it.
+            RefusedError: It may not be promoted, see `check_promotable`.
         """
 
         def plan(head: Head | None) -> Payload | None:
-            version = self.check_promotable(model, number)
+            version = self.check_promotable(model, number, required_approvals=required_approvals)
             before = head.deployments.get(destination) if head else None
             replaces = before.number if before else None
             aliases = head.aliases if head else {}

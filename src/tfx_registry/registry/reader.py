@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tfx_registry import names
+from tfx_registry import codec, names
 from tfx_registry.errors import NotFoundError
 from tfx_registry.names import VersionRef
 from tfx_registry.records import Deployment, Head, Version
+from tfx_registry.registry.access import POLICY_LOG, AccessPolicy
 from tfx_registry.registry.events import Decided, Event
 from tfx_registry.registry.store import Store
 
@@ -23,7 +24,12 @@ class RegistryReader:
 
     def list_models(self) -> list[Head]:
         """Returns the head of every model, ordered by name."""
-        return self._store.list_heads()
+        return [head for head in self._store.list_heads() if head.model != POLICY_LOG]
+
+    def access_policy(self) -> AccessPolicy | None:
+        """Returns the access policy in force, or None where everybody may do everything."""
+        head = self._store.read_head(POLICY_LOG)
+        return codec.decode(AccessPolicy, head.policy) if head and head.policy else None
 
     def head(self, model: str) -> Head:
         """Returns the head of a model: latest version, aliases, what serves.

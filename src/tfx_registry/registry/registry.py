@@ -13,9 +13,10 @@ from tfx_registry.errors import (
     NotFoundError,
     RefusedError,
 )
-from tfx_registry.inspection import describe_model, installed_libraries
+from tfx_registry.inspection import code_revision, describe_model, installed_libraries
 from tfx_registry.records import Head, LineageSource, Metric, Origin, Version
 from tfx_registry.registry.events import AliasRemoved, AliasSet, Payload, Registered
+from tfx_registry.registry.lifecycle import Lifecycle
 from tfx_registry.registry.memory_store import MemoryStore
 from tfx_registry.registry.promotions import Promotions
 from tfx_registry.registry.uri import RegistryUri, default_uri
@@ -23,7 +24,7 @@ from tfx_registry.registry.uri import RegistryUri, default_uri
 __all__ = ["ModelRegistry"]
 
 
-class ModelRegistry(Promotions):
+class ModelRegistry(Lifecycle, Promotions):
     """Versions of models under one name, and everything that was decided about them.
 
     Example:
@@ -98,7 +99,7 @@ class ModelRegistry(Promotions):
             metrics: Numbers that are known already: by name on the whole data, or as `Metric`s
                 with their slices.
             hyperparameters: Parameters of the training, as text by name.
-            semantic_version: Optional semantic version.
+            semantic_version: Optional semantic version; the access policy may ask that it ascends.
             origin: What made the model.
             sources: The artifacts that it came from.
             actor: Who registers; None means `TFX_REGISTRY_ACTOR`, else the user of the system.
@@ -119,14 +120,17 @@ class ModelRegistry(Promotions):
         names.check_text(description, "description")
         checked = dict(names.check_label(k, v) for k, v in (labels or {}).items())
         facts = describe_model(path)
+        semantic = names.SemanticVersion.parse(semantic_version) if semantic_version else None
+        made_by = origin or Origin(code_revision=code_revision(), libraries=installed_libraries())
         if isinstance(metrics, Mapping):
             metrics = [Metric(name, float(value)) for name, value in metrics.items()]
 
         def plan(head: Head | None) -> Payload:
+            self._check_semantic_version(model, head, semantic)
             return Registered(
                 number=(head.latest if head else 0) + 1,
                 facts=facts,
-                origin=origin or Origin(libraries=installed_libraries()),
+                origin=made_by,
                 sources=tuple(sources),
                 hyperparameters=dict(hyperparameters or {}),
                 metrics=tuple(metrics or ()),
@@ -146,6 +150,26 @@ class ModelRegistry(Promotions):
                 "use another idempotency key, or find out who changed the model",
             )
         return self.get(model, payload.number)
+
+    def _check_semantic_version(
+        self, model: str, head: Head | None, new: names.SemanticVersion | None
+    ) -> None:
+        policy = self.access_policy()
+        if policy is None or not policy.rule_for(model).semantic_versions_ascend:
+            return
+        if new is None:
+            raise RefusedError(
+                f"cannot register a version of {model!r}",
+                "the access policy asks for a semantic version",
+                "give one",
+            )
+        highest = head.semantic_versions.get(str(new.major)) if head else None
+        if highest and not names.SemanticVersion.parse(highest) < new:
+            raise RefusedError(
+                f"cannot register {model!r} as {new}",
+                f"the access policy asks for ascending versions, and {highest} exists already",
+                "give a higher one",
+            )
 
     def set_alias(
         self,
@@ -181,6 +205,12 @@ class ModelRegistry(Promotions):
         def plan(head: Head | None) -> Payload | None:
             now = head.aliases.get(alias) if head else None
             _check_expected(model, alias, expect, now)
+            if self.get(model, number).archived:
+                raise RefusedError(
+                    f"cannot point the alias {alias!r} at {model}:{number}",
+                    "the version is archived",
+                    "choose another version",
+                )
             return AliasSet(alias, number, now) if now != number else None
 
         self._commit(model, plan, actor, reason)

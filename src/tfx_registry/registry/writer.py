@@ -15,16 +15,20 @@ from tfx_registry import names
 from tfx_registry.errors import ConflictError
 from tfx_registry.records import Head
 from tfx_registry.registry import fold
+from tfx_registry.registry.access import action_of
 from tfx_registry.registry.events import Event, Payload
 from tfx_registry.registry.reader import RegistryReader
 from tfx_registry.registry.store import AppendConflict, Store
 
-__all__ = ["ACTOR_VARIABLE", "Plan", "RegistryWriter"]
+__all__ = ["ACTOR_VARIABLE", "Plan", "RegistryWriter", "format_time"]
 
 _logger = logging.getLogger(__name__)
 
 #: The environment variable that names who acts; without it the user of the operating system does.
 ACTOR_VARIABLE = "TFX_REGISTRY_ACTOR"
+
+# The others are set by GitHub Actions, GitLab CI and Jenkins (with its build user plugin).
+_ACTOR_VARIABLES = (ACTOR_VARIABLE, "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID")
 
 _RETRY_SECONDS = 30.0
 
@@ -75,10 +79,11 @@ class RegistryWriter(RegistryReader):
             The event, or None when there was nothing to do.
 
         Raises:
+            AccessDeniedError: The access policy does not let the actor do that.
             ConflictError: Other writers were faster for the whole time.
         """
         names.check_text(reason, "reason")
-        who = _actor(actor)
+        who = self.actor(actor)
         if token is not None and (done := self._store.find_operation(model, token)):
             return done
         token = token or uuid.uuid4().hex
@@ -89,6 +94,9 @@ class RegistryWriter(RegistryReader):
             payload = plan(head)
             if payload is None:
                 return None
+            policy = self.access_policy()
+            if policy is not None:
+                policy.check(who, action_of(payload), model)
             event = Event(
                 # The first registration fixes how the name is spelled.
                 model=head.model if head else model,
@@ -125,15 +133,25 @@ class RegistryWriter(RegistryReader):
             return False
         return True
 
+    def actor(self, actor: str | None = None) -> str:
+        """Returns who acts.
+
+        Args:
+            actor: Who, or None for the variable `TFX_REGISTRY_ACTOR`, then what a CI system says
+                of who started it, then the user of the operating system.
+        """
+        name = actor or next(filter(None, map(os.environ.get, _ACTOR_VARIABLES)), "")
+        if not name:
+            try:
+                name = getpass.getuser()
+            except (KeyError, OSError):  # a container whose user has no name
+                name = f"uid:{os.getuid()}"
+        return names.check_text(name, "actor")
+
     def _now(self) -> str:
-        return self._clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return format_time(self._clock())
 
 
-def _actor(actor: str | None) -> str:
-    name = actor or os.environ.get(ACTOR_VARIABLE) or ""
-    if not name:
-        try:
-            name = getpass.getuser()
-        except (KeyError, OSError):  # a container whose user has no name
-            name = f"uid:{os.getuid()}"
-    return names.check_text(name, "actor")
+def format_time(time: datetime.datetime) -> str:
+    """Writes a time as it is stored: UTC, ISO 8601, microseconds, "Z"."""
+    return time.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
