@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 import click
 
@@ -21,7 +22,38 @@ from tfx_registry.errors import RegistryError
 __all__ = ["cli", "main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+#: The commands, by the section of the help that they stand in.
+SECTIONS: tuple[tuple[str, ModuleType], ...] = (
+    ("Look", reading),
+    ("Change", changing),
+    ("Decide", lifecycle),
+    ("Serve", serving),
+)
+
+
+class SectionedGroup(click.Group):
+    """A group whose help lists its commands by section."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the sections in the order of `SECTIONS`."""
+        for title, module in SECTIONS:
+            rows = [
+                (name, command.get_short_help_str(limit=70))
+                for name in map(_command_name, module.__all__)
+                if (command := self.get_command(ctx, name)) is not None
+            ]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def _command_name(name: str) -> str:
+    return name.rstrip("_").replace("_", "-")
+
+
+@click.group(
+    cls=SectionedGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "--registry",
     metavar="URI",
@@ -42,9 +74,9 @@ def cli(context: click.Context, registry: str | None, as_json: bool, verbose: bo
     context.obj = Settings(registry, as_json)
 
 
-for _module in (reading, changing, lifecycle, serving):
+for _, _module in SECTIONS:
     for _name in _module.__all__:
-        cli.add_command(getattr(_module, _name))
+        cli.add_command(getattr(_module, _name), _command_name(_name))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
