@@ -26,7 +26,7 @@ unexport VIRTUAL_ENV
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help python lane setup demo test test-second-lane lint format constraints wheel clean
+.PHONY: help python lane setup demo test torture test-second-lane lint format constraints wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -45,7 +45,11 @@ demo: setup ## train, register, gate and publish three models, and show the resu
 	@$(BIN)/python -m tfx_registry.pipelines.demo --output-dir "$(DEMO_DIR)"
 
 test: setup ## run all tests on this machine's lane
+	@tools/install_databases.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+torture: setup ## kill at least 100 writers at each step of a mutation (URI=... for another store, KILLS=...)
+	$(BIN)/python tests/crash/torture.py --kills $(or $(KILLS),100) $(if $(URI),--uri "$(URI)")
 
 test-second-lane: wheel ## run the tests on TFX 1.21 against the wheel, in a Debian 13 root (as root)
 	tools/second_lane.sh dist/*.whl $(PYTEST_ARGS)

@@ -9,7 +9,7 @@ from tfx_registry import codec
 from tfx_registry.names import model_key
 from tfx_registry.records import Head, Version
 from tfx_registry.registry.events import Event, Registered
-from tfx_registry.registry.store import AppendConflict
+from tfx_registry.registry.store import AppendConflict, StateRepair, StoredKeys, StoredRecord
 
 __all__ = ["MemoryStore"]
 
@@ -74,6 +74,65 @@ class MemoryStore:
             for version in versions:
                 self._versions[key, version.number] = codec.dumps(version)
             self._heads[key] = codec.dumps(head)
+
+    def scan(self) -> dict[str, StoredKeys]:
+        """See `store.Store`."""
+        with self._lock:
+            heads, versions = set(self._heads), set(self._versions)
+            events, digests = set(self._events), set(self._digests)
+        keys = heads | {key for key, _ in (*versions, *events, *digests)}
+        return {
+            key: StoredKeys(
+                key in heads,
+                frozenset(seq for model, seq in events if model == key),
+                frozenset(number for model, number in versions if model == key),
+                frozenset(digest for model, digest in digests if model == key),
+            )
+            for key in sorted(keys)
+        }
+
+    def read_raw_head(self, model: str) -> StoredRecord | None:
+        """See `store.Store`."""
+        text = self._heads.get(model_key(model))
+        return None if text is None else StoredRecord(text)
+
+    def read_raw_versions(self, model: str, numbers: Collection[int]) -> dict[int, StoredRecord]:
+        """See `store.Store`."""
+        found = {n: self._versions.get((model_key(model), n)) for n in numbers}
+        return {n: StoredRecord(text) for n, text in found.items() if text is not None}
+
+    def read_raw_events(self, model: str, first: int, last: int) -> dict[int, StoredRecord]:
+        """See `store.Store`."""
+        key = model_key(model)
+        records = {}
+        with self._lock:
+            tokens = {s: t for (k, t), s in self._tokens.items() if k == key and first <= s <= last}
+        for seq in range(first, last + 1):
+            if (text := self._events.get((key, seq))) is not None:
+                known = f'"token":{codec.dumps(tokens[seq])}' in text if seq in tokens else False
+                wrong = () if known else ("the index of tokens does not lead to it",)
+                records[seq] = StoredRecord(text, wrong)
+        return records
+
+    def read_raw_contents(self, model: str, digests: Collection[str]) -> dict[str, str]:
+        """See `store.Store`."""
+        found = {digest: self._digests.get((model_key(model), digest)) for digest in digests}
+        return {digest: str(number) for digest, number in found.items() if number is not None}
+
+    def put_state(self, model: str, repair: StateRepair) -> None:
+        """See `store.Store`."""
+        key = model_key(model)
+        with self._lock:
+            for number in repair.extra_versions:
+                self._versions.pop((key, number), None)
+            for digest in repair.extra_contents:
+                self._digests.pop((key, digest), None)
+            for version in repair.versions:
+                self._versions[key, version.number] = codec.dumps(version)
+            for digest, number in repair.contents.items():
+                self._digests[key, digest] = number
+            if repair.head is not None:
+                self._heads[key] = codec.dumps(repair.head)
 
     def close(self) -> None:
         """Nothing to let go of."""

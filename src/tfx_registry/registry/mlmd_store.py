@@ -12,32 +12,25 @@ chunks.
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import logging
-import os
+import operator
+import re
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
-os.environ.setdefault("GLOG_minloglevel", "3")  # before the C++ library reads it
-
-from ml_metadata import errors as mlmd_errors
-from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from tfx_registry import codec
-from tfx_registry.errors import StoreUnavailableError
 from tfx_registry.names import model_key
 from tfx_registry.records import Head, LineageSource, Version
 from tfx_registry.registry.events import Event, Registered
-from tfx_registry.registry.store import AppendConflict
+from tfx_registry.registry.lineage_graph import LineageGraph
+from tfx_registry.registry.session import NothingFoundError, Session
+from tfx_registry.registry.store import StateRepair, StoredKeys, StoredRecord
 from tfx_registry.registry.uri import RegistryUri
 
-__all__ = ["MlmdStore", "decode_text", "encode_text"]
-
-T = TypeVar("T")
+__all__ = ["MlmdStore", "decode_text", "encode_text", "plain_text"]
 
 MODEL_TYPE = "tfx_registry.registry.Model"
 VERSION_TYPE = "tfx_registry.registry.Version"
@@ -49,7 +42,10 @@ CONTENT_TYPE = "tfx_registry.registry.Content"
 RECORD = "record"
 
 _CHUNK_BYTES = 2000
+_PLAIN_BYTES = 1000
 _READ_BATCH = 500
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 _NODE_TYPES = (
     (EVENT_TYPE, "execution", pb.ExecutionType),
@@ -59,26 +55,19 @@ _NODE_TYPES = (
     (MODEL_TYPE, "context", pb.ContextType),
 )
 
-_RETRYABLE = (
-    mlmd_errors.AbortedError,
-    mlmd_errors.AlreadyExistsError,
-    mlmd_errors.UnavailableError,
-    mlmd_errors.DeadlineExceededError,
-)
 
+def plain_text(text: str) -> str:
+    """Makes text safe for a column beside the record, for other programs to look at.
 
-class _NothingFoundError(Exception):
-    """MLMD's answer to a look-up by external id that finds nothing."""
-
-
-class _RetryNoise(logging.Filter):
-    """Drops MLMD's error line for a lost race: the registry retries by itself."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "failed after retrying" not in str(record.msg)
-
-
-logging.getLogger("absl").addFilter(_RetryNoise())
+    Returns:
+        The text as `encode_text` writes it, without control characters, cut to what the index of
+        a column takes; the record holds all of it.
+    """
+    text = _CONTROL.sub("\ufffd", encode_text(text))
+    data = text.encode("utf-8")
+    if len(data) <= _PLAIN_BYTES:
+        return text
+    return data[:_PLAIN_BYTES].decode("utf-8", "ignore") + "~..."
 
 
 def encode_text(text: str) -> str:
@@ -98,39 +87,18 @@ class MlmdStore:
         """Opens the store.
 
         Args:
-            uri: A "sqlite" URI.
+            uri: Any but a "memory" URI.
             create: Whether a missing database is made.
 
         Raises:
-            StoreUnavailableError: The database is missing, or is not one of ML Metadata.
+            StoreUnavailableError: The database is missing, cannot be reached, or is not one of
+                ML Metadata.
+            InvalidInputError: The password cannot be read.
         """
-        self._uri = uri
         self._ids: dict[str, int] = {}
         self._types: dict[str, int] = {}
         self._lock = threading.Lock()
-        path = Path(uri.path)
-        if not create and not path.exists():
-            raise StoreUnavailableError(
-                f"no registry at {uri}",
-                "the database file does not exist",
-                "check the path (three slashes mean relative to the working directory), or "
-                "register a first version to create it",
-            )
-        if create and not path.parent.is_dir():
-            raise StoreUnavailableError(
-                f"cannot create a registry at {uri}",
-                f"the directory {str(path.parent)!r} does not exist",
-                "create it first",
-            )
-        config = pb.ConnectionConfig()
-        config.sqlite.filename_uri = uri.path
-        config.sqlite.connection_mode = (
-            pb.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-            if create
-            else pb.SqliteMetadataSourceConfig.READWRITE
-        )
-        config.retry_options.max_num_retries = 1
-        self._store = self._call(lambda: metadata_store.MetadataStore(config), conflict=False)
+        self._session = Session(uri, create=create)
 
     # Reads
 
@@ -145,6 +113,8 @@ class MlmdStore:
         for ids in _batches([_version_id(model, n) for n in numbers]):
             for node in self._find("artifacts", ids):
                 self._ids[node.external_id] = node.id
+                if node.state == pb.Artifact.DELETED:
+                    continue  # taken out by a repair
                 version = codec.decode(Version, _read_record(node))
                 versions[version.number] = version
         return versions
@@ -159,21 +129,20 @@ class MlmdStore:
 
     def find_operation(self, model: str, token: str) -> Event | None:
         """See `store.Store`."""
-        node = self._call(
-            lambda: self._store.get_execution_by_type_and_name(
-                EVENT_TYPE, _operation_name(model, token)
-            )
-        )
+        name = _operation_name(model, token)
+        node = self._session.read(lambda s: s.get_execution_by_type_and_name(EVENT_TYPE, name))
         return Event.from_json(_read_record(node)) if node is not None else None
 
     def find_digest(self, model: str, digest: str) -> int | None:
         """See `store.Store`."""
         found = self._find("artifacts", [_content_id(model, digest)])
+        if found and found[0].state == pb.Artifact.DELETED:
+            return None  # taken out by a repair
         return int(found[0].custom_properties["number"].string_value) if found else None
 
     def list_heads(self) -> list[Head]:
         """See `store.Store`."""
-        nodes = self._call(lambda: self._store.get_contexts_by_type(MODEL_TYPE))
+        nodes = self._session.read(lambda s: s.get_contexts_by_type(MODEL_TYPE))
         heads = [codec.decode(Head, _read_record(node)) for node in nodes]
         return sorted(heads, key=lambda head: model_key(head.model))
 
@@ -190,7 +159,7 @@ class MlmdStore:
         )
         _write_record(execution, event.to_json())
         for key in ("kind", "actor", "time"):
-            execution.custom_properties[key].string_value = encode_text(getattr(event, key))
+            execution.custom_properties[key].string_value = plain_text(getattr(event, key))
         context = pb.Context(
             type_id=self._types[MODEL_TYPE], name=head.model, external_id=_model_id(head.model)
         )
@@ -203,12 +172,60 @@ class MlmdStore:
         ]
         if isinstance(event.payload, Registered):
             nodes.append(self._content_node(event.model, event.payload))
-            nodes += [self._source_node(source) for source in event.payload.sources]
-        self._call(lambda: self._store.put_execution(execution, nodes, [context]), conflict=True)
+            # One edge for each artifact: its further roles are in the record of the version.
+            sources = {(s.type_name, s.uri): s for s in reversed(event.payload.sources)}
+            nodes += [self._source_node(source) for source in reversed(sources.values())]
+        self._session.write(lambda s: s.put_execution(execution, nodes, [context]))
+
+    # Checks and repairs; the work is in mlmd_raw, which only they load.
+
+    def scan(self) -> dict[str, StoredKeys]:
+        """See `store.Store`."""
+        from tfx_registry.registry import mlmd_raw
+
+        return mlmd_raw.scan(self)
+
+    def read_raw_head(self, model: str) -> StoredRecord | None:
+        """See `store.Store`."""
+        from tfx_registry.registry import mlmd_raw
+
+        return mlmd_raw.read_head(self, model)
+
+    def read_raw_versions(self, model: str, numbers: Collection[int]) -> dict[int, StoredRecord]:
+        """See `store.Store`."""
+        from tfx_registry.registry import mlmd_raw
+
+        return mlmd_raw.read_versions(self, model, numbers)
+
+    def read_raw_events(self, model: str, first: int, last: int) -> dict[int, StoredRecord]:
+        """See `store.Store`."""
+        from tfx_registry.registry import mlmd_raw
+
+        return mlmd_raw.read_events(self, model, first, last)
+
+    def read_raw_contents(self, model: str, digests: Collection[str]) -> dict[str, str]:
+        """See `store.Store`."""
+        from tfx_registry.registry import mlmd_raw
+
+        return mlmd_raw.read_contents(self, model, digests)
+
+    def put_state(self, model: str, repair: StateRepair) -> None:
+        """See `store.Store`."""
+        from tfx_registry.registry import mlmd_raw
+
+        mlmd_raw.put_state(self, model, repair)
+
+    # Lineage; the walk is in mlmd_lineage, which only it loads.
+
+    def upstream(self, version: Version) -> LineageGraph:
+        """See `lineage.UpstreamStore`."""
+        from tfx_registry.registry import mlmd_lineage
+
+        return mlmd_lineage.upstream(self._session.read, version)
 
     def close(self) -> None:
         """Lets go of the connection."""
-        self._store = None
+        self._session.close()
 
     # Nodes
 
@@ -217,11 +234,15 @@ class MlmdStore:
             type_id=self._types[VERSION_TYPE],
             name=f"{version.model}@{version.number}",
             external_id=_version_id(version.model, version.number),
-            uri=encode_text(version.uri),
+            uri=plain_text(version.uri),
             state=pb.Artifact.LIVE,
         )
         if not is_new:
             artifact.id = self._version_id(version)
+        elif (found := self._find("artifacts", [artifact.external_id])) and (
+            found[0].state == pb.Artifact.DELETED
+        ):
+            artifact.id = found[0].id  # a repair took it out, but ML Metadata deletes nothing
         _write_record(artifact, version)
         artifact.custom_properties["digest"].string_value = version.digest
         artifact.custom_properties["state"].string_value = version.state.value
@@ -251,10 +272,10 @@ class MlmdStore:
         artifact = pb.Artifact(
             type_id=self._types[SOURCE_TYPE],
             external_id=f"tfx_registry:s:{key}",
-            uri=encode_text(source.uri),
+            uri=plain_text(source.uri),
             state=pb.Artifact.LIVE,
         )
-        artifact.custom_properties["type_name"].string_value = encode_text(source.type_name)
+        artifact.custom_properties["type_name"].string_value = plain_text(source.type_name)
         if found := self._find("artifacts", [artifact.external_id]):
             edge.artifact_id = found[0].id
             return None, edge
@@ -262,7 +283,9 @@ class MlmdStore:
 
     def _pipeline_artifact(self, source: LineageSource) -> int | None:
         """Finds the artifact that a pipeline wrote into this same database."""
-        nodes = self._call(lambda: self._store.get_artifacts_by_uri(source.uri))
+        if not _is_safe_in_a_query(source.uri):
+            return None
+        nodes = self._session.read(lambda s: s.get_artifacts_by_uri(source.uri))
         ids = [n.id for n in nodes if n.type == source.type_name]
         return max(ids, default=None)
 
@@ -295,53 +318,17 @@ class MlmdStore:
                 if found:
                     types[name] = found[0].id
                     continue
-                put = getattr(self._store, f"put_{kind}_type")
-                types[name] = self._call(
-                    functools.partial(put, make(name=name, external_id=key)), conflict=True
-                )
+                put = operator.methodcaller(f"put_{kind}_type", make(name=name, external_id=key))
+                types[name] = self._session.write(put)
             self._types = types
 
     def _find(self, kind: str, external_ids: list[str]) -> list[Any]:
         """Returns the nodes of a kind that exist; MLMD answers "not found" where none does."""
-        look_up = getattr(self._store, f"get_{kind}_by_external_ids")
+        look_up = operator.methodcaller(f"get_{kind}_by_external_ids", external_ids)
         try:
-            return list(self._call(functools.partial(look_up, external_ids)))
-        except _NothingFoundError:
+            return list(self._session.read(look_up))
+        except NothingFoundError:
             return []
-
-    def _call(self, function: Callable[[], T], *, conflict: bool = False) -> T:
-        """Calls MLMD and turns its errors into ours.
-
-        Args:
-            function: The call.
-            conflict: Whether "already exists" and "aborted" mean that another writer was faster.
-
-        Raises:
-            AppendConflict: Another writer was faster, or held the lock.
-            StoreUnavailableError: Anything else.
-        """
-        try:
-            return function()
-        except mlmd_errors.NotFoundError as error:
-            raise _NothingFoundError from error
-        except _RETRYABLE as error:
-            if conflict:
-                raise AppendConflict(str(error)) from error
-            raise self._unavailable(error) from error
-        except (mlmd_errors.StatusError, RuntimeError) as error:
-            # RuntimeError is what the C++ library raises when it cannot connect.
-            if conflict and "locked" in str(error).lower():
-                raise AppendConflict(str(error)) from error
-            raise self._unavailable(error) from error
-
-    def _unavailable(self, error: Exception) -> StoreUnavailableError:
-        why = " ".join(str(error).split()) or type(error).__name__
-        return StoreUnavailableError(
-            f"the registry at {self._uri} did not answer",
-            why[:500],
-            "check that the file is a database of ML Metadata, readable and writable, with free "
-            "space on its disk; then repeat: nothing was half-written",
-        )
 
 
 def _model_id(model: str) -> str:
@@ -366,7 +353,13 @@ def _operation_name(model: str, token: str) -> str:
 
 
 def _path(key: str) -> pb.Event.Path:
-    return pb.Event.Path(steps=[pb.Event.Path.Step(key=key), pb.Event.Path.Step(index=0)])
+    step = pb.Event.Path.Step(key=plain_text(key))
+    return pb.Event.Path(steps=[step, pb.Event.Path.Step(index=0)])
+
+
+def _is_safe_in_a_query(text: str) -> bool:
+    # PostgreSQL: ML Metadata escapes a backslash wrongly, so the rest of the text would be SQL.
+    return "\\" not in text and not _CONTROL.search(text) and len(text) <= _PLAIN_BYTES
 
 
 def _write_record(node: Any, record: Any) -> None:
@@ -376,11 +369,15 @@ def _write_record(node: Any, record: Any) -> None:
 
 
 def _read_record(node: Any) -> Any:
+    return codec.loads(_read_text(node))
+
+
+def _read_text(node: Any) -> str:
     properties = node.custom_properties
-    parts = [properties[RECORD].string_value]
+    parts = [properties[RECORD].string_value] if RECORD in properties else []
     while (key := f"{RECORD}.{len(parts)}") in properties:
         parts.append(properties[key].string_value)
-    return codec.loads(decode_text("".join(parts)))
+    return decode_text("".join(parts))
 
 
 def _chunks(text: str) -> Iterable[str]:

@@ -5,17 +5,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tfx_registry.records import Head, Version
 from tfx_registry.registry.events import Event
 
-__all__ = ["AppendConflict", "Store"]
+__all__ = ["AppendConflict", "StateRepair", "Store", "StoredKeys", "StoredRecord"]
 
 
 class AppendConflict(Exception):  # noqa: N818 - not an error: the writer reads again and retries
     """The sequence number or the token is taken, or the store asks to try again."""
+
+
+@dataclass(frozen=True)
+class StoredRecord:
+    """A record as it is stored, for checks that do not trust it.
+
+    Attributes:
+        text: The JSON text, or what is there in its place.
+        wrong: One line for each thing that the store keeps beside the text (a name, an index) and
+            that contradicts it.
+    """
+
+    text: str
+    wrong: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredKeys:
+    """Under which keys a store holds records of one model.
+
+    Attributes:
+        has_head: Whether there is a head.
+        events: Sequence numbers of the events.
+        versions: Numbers of the versions.
+        contents: Root digests in the content index.
+    """
+
+    has_head: bool = False
+    events: frozenset[int] = frozenset()
+    versions: frozenset[int] = frozenset()
+    contents: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class StateRepair:
+    """What the log says where the store says something else.
+
+    Attributes:
+        head: The head, or None when it is right.
+        versions: The versions that are missing or wrong.
+        contents: Newest versions by root digest, where the content index is missing or wrong.
+        extra_versions: Numbers of versions that the log does not know.
+        extra_contents: Root digests that the log does not know.
+    """
+
+    head: Head | None = None
+    versions: Sequence[Version] = ()
+    contents: Mapping[str, int] = field(default_factory=dict)
+    extra_versions: Sequence[int] = ()
+    extra_contents: Sequence[str] = ()
 
 
 class Store(Protocol):
@@ -46,6 +97,32 @@ class Store(Protocol):
             AppendConflict: An event with this sequence number, or this token, exists already, or
                 another writer was in the way. Nothing was written, unless by an attempt whose
                 answer was lost: look up the token before the next try.
+            StoreUnavailableError: The store cannot be written.
+        """
+
+    def scan(self) -> dict[str, StoredKeys]:
+        """Looks at everything, and returns what is there by the case-folded name of the model."""
+
+    def read_raw_head(self, model: str) -> StoredRecord | None:
+        """Returns the head of a model as stored, or None."""
+
+    def read_raw_versions(self, model: str, numbers: Collection[int]) -> dict[int, StoredRecord]:
+        """Returns those of the versions that exist, as stored, by number."""
+
+    def read_raw_events(self, model: str, first: int, last: int) -> dict[int, StoredRecord]:
+        """Returns the events `first` to `last` as stored, by number, as far as they exist."""
+
+    def read_raw_contents(self, model: str, digests: Collection[str]) -> dict[str, str]:
+        """Returns what the content index says of root digests, as stored."""
+
+    def put_state(self, model: str, repair: StateRepair) -> None:
+        """Overwrites the head, versions and the content index; events stay as they are.
+
+        Only for repairs: a writer at work may find its event without its state for a moment, or
+        its state overwritten. The head is written last.
+
+        Raises:
+            AppendConflict: Another writer was in the way.
             StoreUnavailableError: The store cannot be written.
         """
 

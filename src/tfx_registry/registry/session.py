@@ -1,0 +1,315 @@
+"""One connection to ML Metadata that is made again when it died.
+
+ML Metadata's own object does not come back by itself: on PostgreSQL it stays dead after a lost
+connection, on MySQL it crashes the process at the third call. So it is thrown away at the first
+sign, and the next call makes a new one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+os.environ.setdefault("GLOG_minloglevel", "3")  # before the C++ library reads it
+
+from ml_metadata import errors as mlmd_errors
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2 as pb
+
+from tfx_registry.errors import StoreUnavailableError
+from tfx_registry.registry.connections import connection_config, read_password
+from tfx_registry.registry.probe import (
+    Database,
+    Problem,
+    judge_tables,
+    list_sqlite_tables,
+    probe,
+)
+from tfx_registry.registry.signs import Sign, looks_like_a_race, looks_lost, read_sign
+from tfx_registry.registry.store import AppendConflict
+from tfx_registry.registry.uri import RegistryUri
+
+__all__ = ["NothingFoundError", "Session"]
+
+T = TypeVar("T")
+
+#: How long a server that was there before may be gone.
+_DOWN_SECONDS = 20.0
+#: How long processes that start together on an empty database may be in each other's way.
+_RACE_SECONDS = 30.0
+#: How long a server may refuse ML Metadata after it let the probe in.
+_LOST_SECONDS = 5.0
+#: So many writes in a row that lost their connection, and it is the write.
+_MAX_LOST_WRITES = 6
+
+_ERRORS = (mlmd_errors.StatusError, RuntimeError)
+
+
+class NothingFoundError(Exception):
+    """MLMD's answer to a look-up by external id that finds nothing."""
+
+
+class _Noise(logging.Filter):
+    """Drops MLMD's line for each error: what matters is raised, in words."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = str(record.msg)
+        return "failed after retrying" not in text and not text.startswith("mlmd client ")
+
+
+logging.getLogger("absl").addFilter(_Noise())
+
+
+class Session:
+    """A connection to ML Metadata; may be shared by threads, and notices a fork."""
+
+    def __init__(self, uri: RegistryUri, *, create: bool) -> None:
+        """Connects.
+
+        Args:
+            uri: Any but a "memory" URI.
+            create: Whether a missing database is made.
+
+        Raises:
+            StoreUnavailableError: It cannot be reached or opened; the message says why.
+            InvalidInputError: The password cannot be read.
+        """
+        self.uri = uri
+        self._lock = threading.RLock()
+        self._store: Any = None
+        self._pid = os.getpid()
+        self._closed = False
+        self._lost_writes = 0
+        self._create = create
+        self._store = self._connect(down_seconds=0.0)
+        # Later there is a database. If it is gone then, somebody wanted that.
+        self._create = False
+
+    def read(self, function: Callable[[Any], T]) -> T:
+        """Calls ML Metadata to read; waits for a server that restarts.
+
+        Args:
+            function: Gets the `MetadataStore`.
+
+        Raises:
+            NothingFoundError: MLMD answers "not found".
+            StoreUnavailableError: Anything else.
+        """
+        deadline = time.monotonic() + _RACE_SECONDS
+        delay = 0.002
+        while True:
+            store = self._current()
+            try:
+                return function(store)
+            except mlmd_errors.NotFoundError as error:
+                raise NothingFoundError from error
+            except _ERRORS as error:
+                sign = self._judge(store, error)
+                if sign is Sign.OTHER or time.monotonic() > deadline:
+                    self._drop(store)
+                    raise self._unavailable(error) from error
+            time.sleep(delay * random.uniform(0.5, 1.5))
+            delay = min(delay * 2, 0.5)
+
+    def write(self, function: Callable[[Any], T]) -> T:
+        """Calls ML Metadata once to write.
+
+        Args:
+            function: Gets the `MetadataStore`.
+
+        Raises:
+            AppendConflict: Another writer was faster, or the connection was lost: then the write
+                may or may not have happened.
+            StoreUnavailableError: Anything else; nothing was written.
+        """
+        store = self._current()
+        try:
+            result = function(store)
+        except _ERRORS as error:
+            sign = self._judge(store, error)
+            self._lost_writes = self._lost_writes + 1 if sign is Sign.LOST else 0
+            if sign is Sign.OTHER or self._lost_writes >= _MAX_LOST_WRITES:
+                # On SQLite, for one, a full disk leaves it in a transaction that never ends.
+                self._drop(store)
+                raise self._unavailable(error) from error
+            raise AppendConflict(str(error)) from error
+        self._lost_writes = 0
+        return result
+
+    def close(self) -> None:
+        """Lets go of the connection."""
+        with self._lock:
+            self._drop(self._store)
+            self._closed = True
+
+    def _current(self) -> Any:
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailableError(
+                    f"the registry at {self.uri} is closed", "close() was called", "open it again"
+                )
+            if self._pid != os.getpid():
+                # The parent goes on using the connection: it must not be closed here.
+                _inherited.append(self._store)
+                self._store, self._pid = None, os.getpid()
+            if self._store is None:
+                self._store = self._connect(down_seconds=_DOWN_SECONDS)
+            return self._store
+
+    def _drop(self, store: Any) -> None:
+        with self._lock:
+            if store is not None and self._store is store:
+                self._store = None
+
+    def _judge(self, store: Any, error: Exception) -> Sign:
+        """Says what an error means, and throws a dead object away."""
+        sign = read_sign(error)
+        if sign is Sign.LOST:
+            self._drop(store)
+        return sign
+
+    # Connecting
+
+    def _connect(self, down_seconds: float) -> Any:
+        started = time.monotonic()
+        delay = 0.02
+        while True:
+            password = "" if self.uri.scheme in ("sqlite", "grpc") else read_password()
+            found = self._look(password)
+            waited = time.monotonic() - started
+            if isinstance(found, Problem):
+                if not found.passes or waited > down_seconds:
+                    raise self._cannot_open(found)
+            else:
+                try:
+                    return self._open(password, found)
+                except _ERRORS as error:
+                    limit = _open_limit(error, down_seconds)
+                    if waited > limit:
+                        raise self._cannot_open(_open_problem(self.uri, found, error)) from error
+            time.sleep(delay * random.uniform(0.5, 1.5))
+            delay = min(delay * 1.6, 0.5)
+
+    def _open(self, password: str, found: Database) -> Any:
+        create = self._create and found is not Database.READY
+        store = metadata_store.MetadataStore(connection_config(self.uri, password, create=create))
+        if self.uri.scheme == "grpc":
+            # The channel connects at its first call.
+            store.get_artifacts_by_id([1])
+        return store
+
+    def _look(self, password: str) -> Database | Problem:
+        found = self._look_at_file() if self.uri.scheme == "sqlite" else probe(self.uri, password)
+        if self._create or found not in (Database.MISSING, Database.EMPTY):
+            return found
+        missing = found is Database.MISSING
+        if self.uri.scheme == "sqlite":
+            return Problem(
+                "the database file does not exist" if missing else "the database file is empty",
+                "check the path (three slashes mean relative to the working directory), or "
+                "register a first version to create it",
+            )
+        name = self.uri.database
+        return Problem(
+            f"the database {name!r} " + ("does not exist" if missing else "is empty"),
+            f"check the name, or create it (CREATE DATABASE {name}) and register a first version",
+        )
+
+    def _look_at_file(self) -> Database | Problem:
+        path = Path(self.uri.path)
+        if not path.exists():
+            if not path.parent.is_dir():
+                return Problem(
+                    f"the directory {str(path.parent)!r} does not exist", "create it first"
+                )
+            return Database.MISSING
+        if not path.is_file():
+            return Problem("the path is not that of a file", "name a file")
+        if path.stat().st_size == 0:
+            return Database.EMPTY
+        # To open it for reading costs 2 ms, and changes nothing whatever it is.
+        config = connection_config(self.uri, "", create=False)
+        config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
+        try:
+            metadata_store.MetadataStore(config)
+        except _ERRORS:
+            tables = list_sqlite_tables(self.uri.path)
+            return tables if isinstance(tables, Problem) else judge_tables(tables)
+        return Database.READY
+
+    # Errors
+
+    def _cannot_open(self, problem: Problem) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"cannot open the registry at {self.uri}", problem.why, problem.todo
+        )
+
+    def _unavailable(self, error: Exception) -> StoreUnavailableError:
+        text = " ".join(str(error).split()) or type(error).__name__
+        if re.search(r"readonly|read-only|read only", text, re.IGNORECASE):
+            why, todo = "it cannot be written", "let this user write to it and to its folder"
+        elif re.search(
+            r"disk is full|no space left|is full|could not extend|disk space", text, re.IGNORECASE
+        ):
+            why, todo = "its disk is full", "free some space"
+        elif looks_lost(text) and self.uri.scheme == "mysql":
+            why = f"the connection is lost each time ({_cut(text)})"
+            todo = "look into the log of the server; max_allowed_packet may be too small"
+        else:
+            why = _cut(text)
+            todo = "check that it is a database of ML Metadata, readable and writable"
+        return StoreUnavailableError(
+            f"the registry at {self.uri} did not answer",
+            why,
+            f"{todo}; then repeat: nothing was half-written",
+        )
+
+
+#: Connections of a parent process, kept so that nothing closes them.
+_inherited: list[Any] = []
+
+
+def _open_limit(error: Exception, down_seconds: float) -> float:
+    """Says for how many seconds it makes sense to open again after an error."""
+    sign = read_sign(error)
+    if sign is Sign.LOST:
+        # Looking at the server has just worked. But gRPC remembers that nobody listened before.
+        return max(down_seconds, _LOST_SECONDS)
+    return _RACE_SECONDS if looks_like_a_race(error) else -1.0
+
+
+def _open_problem(uri: RegistryUri, found: Database, error: Exception) -> Problem:
+    why = _cut(" ".join(str(error).split()))
+    if found is Database.MISSING and uri.scheme != "sqlite":
+        return Problem(
+            f"the database {uri.database!r} does not exist, and the user {uri.user!r} could not "
+            f"create it ({why})",
+            f"let an administrator run: CREATE DATABASE {uri.database}, and give the user all "
+            "rights on it",
+        )
+    if uri.scheme == "postgresql" and not str(error).partition("error:")[2].strip():
+        # What libpq says is lost. Logging in with the same values has just worked, with TLS.
+        return Problem(
+            "the server lets this user in, but the PostgreSQL client inside ML Metadata could not "
+            "connect; the one in the wheels of 1.16 and 1.21 knows no TLS",
+            "use sslmode=disable or prefer with a server that allows it, and protect the way "
+            "there with a tunnel, or connect to an ML Metadata server (grpc://) with TLS",
+        )
+    if uri.options:
+        return Problem(f"ML Metadata could not connect ({why})", "check the TLS options of the URI")
+    return Problem(
+        f"ML Metadata could not open it ({why})",
+        "check that it is a database of ML Metadata, and that this user may read, write and make "
+        "tables there",
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 300 else text[:297] + "..."
