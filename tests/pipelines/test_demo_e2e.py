@@ -7,75 +7,18 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tfx_registry import ModelRegistry
 from tfx_registry.pipelines.penguin.policy import ACCURACY, CROSS_ENTROPY
-from tfx_registry.records import Verdict, Version, VersionState
+from tfx_registry.records import Verdict, VersionState
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
-DEMO_SECONDS = 600
 
-
-@dataclass(frozen=True)
-class Demo:
-    """A finished demo.
-
-    Attributes:
-        working_dir: Where it was started.
-        output: What the reader saw.
-        errors: What came to the standard error.
-        versions: The versions, oldest first.
-    """
-
-    working_dir: Path
-    output: str
-    errors: str
-    versions: tuple[Version, ...]
-
-    @property
-    def root(self) -> Path:
-        return self.working_dir / "demo_output"
-
-    @property
-    def uri(self) -> str:
-        return f"sqlite:///{self.root}/metadata.sqlite"
-
-
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    working_dir = tmp_path_factory.mktemp("demo")
-    done = run_demo(working_dir)
-    assert done.returncode == 0, (
-        done.stdout + done.stderr + (working_dir / "demo_output" / "demo.log").read_text()[-5000:]
-    )
-    uri = f"sqlite:///{working_dir}/demo_output/metadata.sqlite"
-    with ModelRegistry.open(uri, create=False) as registry:
-        versions = tuple(registry.list_versions("penguin", newest_first=False))
-    return Demo(working_dir, done.stdout, done.stderr, versions)
-
-
-def run_demo(
-    working_dir: Path, output_dir: str = "demo_output"
-) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "TFX_REGISTRY_ACTOR": "ada"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    return subprocess.run(
-        [sys.executable, "-m", "tfx_registry.pipelines.demo", "--output-dir", output_dir],
-        cwd=working_dir,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=DEMO_SECONDS,
-    )
-
-
-def test_three_versions_the_second_blocked_the_third_serving(demo: Demo) -> None:
+def test_three_versions_the_second_blocked_the_third_serving(demo) -> None:
     assert [version.number for version in demo.versions] == [1, 2, 3]
     assert [version.state for version in demo.versions] == [
         VersionState.PASSED,
@@ -85,7 +28,7 @@ def test_three_versions_the_second_blocked_the_third_serving(demo: Demo) -> None
     assert demo.versions[2].aliases == ("production",)
 
 
-def test_exactly_1_and_3_are_numeric_in_the_serving_directory(demo: Demo) -> None:
+def test_exactly_1_and_3_are_numeric_in_the_serving_directory(demo) -> None:
     serving = demo.root / "serving" / "penguin"
 
     assert sorted(p.name for p in serving.iterdir() if p.name.isdigit()) == ["1", "3"]
@@ -94,7 +37,7 @@ def test_exactly_1_and_3_are_numeric_in_the_serving_directory(demo: Demo) -> Non
         assert (serving / number / "variables" / "variables.index").is_file()
 
 
-def test_the_second_is_blocked_for_a_slice_that_its_training_never_saw(demo: Demo) -> None:
+def test_the_second_is_blocked_for_a_slice_that_its_training_never_saw(demo) -> None:
     second = demo.versions[1]
     decision = second.decision
     assert decision is not None
@@ -114,7 +57,7 @@ def test_the_second_is_blocked_for_a_slice_that_its_training_never_saw(demo: Dem
     assert not any("island=Biscoe" in reason for reason in decision.reasons)
 
 
-def test_the_third_was_compared_with_the_first_on_the_same_examples(demo: Demo) -> None:
+def test_the_third_was_compared_with_the_first_on_the_same_examples(demo) -> None:
     first, _, third = demo.versions
 
     assert first.decision is not None
@@ -132,7 +75,7 @@ def test_the_third_was_compared_with_the_first_on_the_same_examples(demo: Demo) 
     assert better < worse
 
 
-def test_versions_say_what_made_them(demo: Demo) -> None:
+def test_versions_say_what_made_them(demo) -> None:
     for version, expected in zip(
         demo.versions,
         ({"epochs": "5"}, {"only_island": "Biscoe"}, {"epochs": "30"}),
@@ -145,7 +88,7 @@ def test_versions_say_what_made_them(demo: Demo) -> None:
         assert version.description
 
 
-def test_the_published_bytes_are_the_registered_bytes(demo: Demo) -> None:
+def test_the_published_bytes_are_the_registered_bytes(demo) -> None:
     from tfx_registry.digest import digest_path
 
     for number in (1, 3):
@@ -153,7 +96,7 @@ def test_the_published_bytes_are_the_registered_bytes(demo: Demo) -> None:
         assert published.root == demo.versions[number - 1].digest
 
 
-def test_the_published_model_answers(demo: Demo) -> None:
+def test_the_published_model_answers(demo) -> None:
     from tfx_registry.pipelines.demo.stages import ask_model
 
     answer = ask_model(
@@ -170,7 +113,7 @@ def test_the_published_model_answers(demo: Demo) -> None:
     assert answer.scores["Gentoo"] > 0.9
 
 
-def test_the_reader_sees_the_story_and_no_noise(demo: Demo) -> None:
+def test_the_reader_sees_the_story_and_no_noise(demo) -> None:
     assert demo.errors == ""
     for expected in (
         "model 1: a first model",
@@ -188,7 +131,7 @@ def test_the_reader_sees_the_story_and_no_noise(demo: Demo) -> None:
     assert "Component Evaluator is running." in (demo.root / "demo.log").read_text()
 
 
-def test_the_next_commands_work(demo: Demo) -> None:
+def test_the_next_commands_work(demo) -> None:
     commands = re.findall(r"^  (tfx-registry .*)$", demo.output, re.MULTILINE)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     printed = {}
@@ -225,7 +168,7 @@ def test_the_next_commands_work(demo: Demo) -> None:
     }
 
 
-def test_a_second_demo_in_the_same_place_starts_again(demo: Demo, tmp_path: Path) -> None:
+def test_a_second_demo_in_the_same_place_starts_again(demo, tmp_path: Path) -> None:
     # A copy, because other tests read the demo. Only the beginning is of interest here; whether a
     # run on an emptied directory succeeds is what all other tests are about.
     from tfx_registry.pipelines.demo.directory import fresh_directory
@@ -237,11 +180,11 @@ def test_a_second_demo_in_the_same_place_starts_again(demo: Demo, tmp_path: Path
         assert [p.name for p in directory.root.iterdir()] == [".tfx-registry-demo"]
 
 
-def test_a_foreign_directory_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_foreign_directory_is_refused_in_one_line(demo, tmp_path: Path) -> None:
     (tmp_path / "demo_output").mkdir()
     (tmp_path / "demo_output" / "thesis.txt").touch()
 
-    done = run_demo(tmp_path)
+    done = demo.run(tmp_path)
 
     assert done.returncode == 2
     assert "Error: demo_output is not empty and was not made by the demo" in done.stderr
