@@ -53,6 +53,8 @@ INSTALL_REQUIRES = [
     "click>=8.2",
     # Tables and colours in the terminal; pure Python.
     "rich>=13",
+    # Pages for people, with escaping that is not our own.
+    "jinja2>=3.1",
 ]
 
 TFX = [
@@ -136,6 +138,7 @@ setup(
     include_package_data=False,
     package_data={
         "tfx_registry": ["py.typed"],
+        "tfx_registry.gate": ["templates/*.j2"],
         "tfx_registry.pipelines": ["**/*.csv"],
     },
     install_requires=INSTALL_REQUIRES,

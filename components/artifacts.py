@@ -13,6 +13,7 @@ from typing import Any
 from tfx.types import artifact
 
 from tfx_registry.errors import InvalidInputError
+from tfx_registry.names import check_model_name, check_version_number
 
 __all__ = ["GateReport", "ModelVersion", "VersionPointer"]
 
@@ -29,6 +30,8 @@ VERDICT = "verdict"
 VERSION_FILE = "version.json"
 #: File in the `GateReport` artifact: the decision as JSON.
 REPORT_FILE = "report.json"
+#: File in the `GateReport` artifact: the decision as a page for people.
+REPORT_PAGE = "report.html"
 
 
 class ModelVersion(artifact.Artifact):
@@ -48,6 +51,7 @@ class GateReport(artifact.Artifact):
 
     File structure:
         - `{uri}/report.json`: every rule with its numbers (`tfx_registry.gate.GateReport`).
+        - `{uri}/report.html`: the same as one page that needs nothing else.
 
     Custom properties: `verdict`, `model_name`, `version`, all text.
     """
@@ -76,10 +80,10 @@ class VersionPointer:
         """
         name = version.get_string_custom_property(MODEL_NAME)
         number = version.get_string_custom_property(VERSION)
-        if not name or not number:
+        if not name or not (number or "").isdecimal():
             raise InvalidInputError(
                 f"cannot read the ModelVersion artifact at {version.uri!r}",
                 "it does not say which version it means",
                 "connect model_version to ModelRegistrar's output",
             )
-        return cls(name, int(number))
+        return cls(check_model_name(name), check_version_number(int(number)))

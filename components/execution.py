@@ -9,6 +9,7 @@ from typing import Any
 from tfx.types import artifact_utils
 
 from tfx_registry.errors import InvalidInputError
+from tfx_registry.gate import normalize_location
 from tfx_registry.inspection import code_revision, installed_libraries
 from tfx_registry.records import Origin
 from tfx_registry.registry import ModelRegistry
@@ -69,7 +70,7 @@ def origin_of(context: Any, artifact_uri: str) -> Origin:
         pipeline_name=getattr(info, "id", "") or os.environ.get(_AIRFLOW_DAG, ""),
         run_id=getattr(context, "pipeline_run_id", None) or os.environ.get(_AIRFLOW_RUN, ""),
         node_id=node.node_info.id if node is not None else "",
-        artifact_uri=artifact_uri,
+        artifact_uri=normalize_location(artifact_uri),
         code_revision=code_revision(),
         libraries=installed_libraries(),
     )

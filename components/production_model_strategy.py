@@ -95,8 +95,10 @@ def _find(version: Version, candidates: list[types.Artifact]) -> types.Artifact 
 
 def _look_up(store: Any, version: Version) -> types.Artifact | None:
     """Looks among all artifacts of the store: another pipeline may have trained the version."""
-    uri = version.origin.artifact_uri
-    nodes = store.get_artifacts_by_uri(uri) if uri else []
+    # The URI as the pipeline wrote it, which may be a relative path.
+    uris = {source.uri for source in version.sources if source.key == "model"}
+    uris |= {version.origin.artifact_uri} - {""}
+    nodes = [node for uri in sorted(uris) for node in store.get_artifacts_by_uri(uri)]
     models = [node for node in nodes if node.type == standard_artifacts.Model.TYPE_NAME]
     if not models:
         return None

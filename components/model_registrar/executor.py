@@ -13,7 +13,6 @@ from tfx_registry import codec
 from tfx_registry.components import artifacts, execution
 from tfx_registry.components.execution import REGISTRY
 from tfx_registry.errors import InvalidInputError
-from tfx_registry.gate import normalize_location
 from tfx_registry.inspection import describe_model, digest_source
 from tfx_registry.records import LineageSource, Metric, ModelFacts, Origin
 
@@ -117,15 +116,16 @@ def _metrics(input_dict: dict[str, list[Any]], facts: ModelFacts) -> list[Metric
     from tfx_registry.components.version_gate.tfma_results import load_evaluation
 
     loaded = load_evaluation(evaluation.uri)
-    if normalize_location(loaded.candidate_location) != normalize_location(facts.uri):
+    if loaded.candidate is None or loaded.candidate.manifest != facts.manifest:
+        found = repr(loaded.candidate.location) if loaded.candidate else "nothing"
         raise InvalidInputError(
             f"cannot take metrics from the evaluation at {evaluation.uri!r}",
-            f"it is of the model at {loaded.candidate_location!r}, not of {facts.uri!r}",
+            f"it is of {found}, which is not the model at {facts.uri!r}",
             "connect the evaluation of this model",
         )
     return [
         Metric(str(metric), value, key)
-        for key, values in sorted(loaded.candidate.items())
+        for key, values in sorted(loaded.numbers.items())
         for metric, value in sorted(values.items())
     ]
 

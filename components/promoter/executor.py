@@ -16,7 +16,12 @@ from tfx.utils import proto_utils
 from tfx_registry.components import execution
 from tfx_registry.components.artifacts import VersionPointer
 from tfx_registry.components.execution import REGISTRY
-from tfx_registry.errors import InvalidInputError, RefusedError
+from tfx_registry.errors import (
+    ApprovalsMissingError,
+    InvalidInputError,
+    RefusedError,
+    RejectedError,
+)
 from tfx_registry.gate import normalize_location
 from tfx_registry.promotion import Promotion, promote
 from tfx_registry.records import Verdict, Version
@@ -74,7 +79,8 @@ class Executor(base_executor.BaseExecutor):
             version = registry.get(pointer.model, pointer.number)
             # Kubeflow hands numbers over as floats.
             required = int(exec_properties.get(REQUIRED_APPROVALS) or 0)
-            refusal = _refusal(registry, input_dict, model, version, required)
+            alias = exec_properties.get(ALIAS) or _DEFAULT_ALIAS
+            refusal = _refusal(registry, input_dict, model, version, alias, required)
             if refusal:
                 _logger.warning("%s is not promoted: %s", version.ref, refusal)
                 pushed.set_int_custom_property(PUSHED, 0)
@@ -86,7 +92,7 @@ class Executor(base_executor.BaseExecutor):
                 pointer.model,
                 pointer.number,
                 destination.filesystem.base_directory,
-                alias=exec_properties.get(ALIAS) or _DEFAULT_ALIAS,
+                alias=alias,
                 source=source,
                 required_approvals=required,
             )
@@ -98,6 +104,7 @@ def _refusal(
     input_dict: dict[str, list[Any]],
     model: Any,
     version: Version,
+    alias: str,
     required_approvals: int,
 ) -> str:
     """Says why the version is not to be pushed; "" if it may be.
@@ -115,13 +122,14 @@ def _refusal(
         return "it is not blessed"
     try:
         registry.check_promotable(
-            version.model, version.number, required_approvals=required_approvals
+            version.model, version.number, alias=alias, required_approvals=required_approvals
         )
     except RefusedError as error:
-        passed = decision is not None and decision.verdict is Verdict.PASSED
-        if decision is None or (blessed and not passed):
-            raise
-        return error.why
+        good = (ApprovalsMissingError, RejectedError)
+        blocked = decision is not None and decision.verdict is Verdict.BLOCKED
+        if isinstance(error, good) or (blocked and not blessed):
+            return error.why
+        raise
     overridden = decision is None or decision.verdict is Verdict.BLOCKED
     return "" if blessing is None or blessed or overridden else "it is not blessed"
 

@@ -31,7 +31,8 @@ from tfx_registry.gate import (
     decide,
     summarize,
 )
-from tfx_registry.records import Metric, Verdict, Version
+from tfx_registry.gate.html import render_html
+from tfx_registry.records import Deployment, Head, Metric, Verdict, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.registry.events import Decided
 from tfx_registry.saved_model import find_saved_model
@@ -98,11 +99,12 @@ def _decide_and_record(
     """Decides against what serves now; if that moves meanwhile, decides again."""
     version = registry.get(pointer.model, pointer.number)
     for attempt in range(_ATTEMPTS):
-        head_seq = registry.head(version.model).seq
-        situation = _situation(registry, version, model_uri, alias)
+        deployment = registry.serving(version.model, alias)
+        situation = _situation(registry, version, deployment, alias)
         report = _decide(policy, situation, version, model_uri, evaluation_uri)
         try:
-            registry.record_decision(version.model, _decided(report, head_seq))
+            serving_seq = deployment.seq if deployment else 0
+            registry.record_decision(version.model, _decided(report, serving_seq))
         except ConflictError:
             if attempt == _ATTEMPTS - 1:
                 raise
@@ -132,22 +134,35 @@ def _decide(
     return decide(policy, evaluation, situation)
 
 
-def _situation(registry: ModelRegistry, version: Version, model_uri: str, alias: str) -> Situation:
-    deployment = registry.serving(version.model, alias)
+def _situation(
+    registry: ModelRegistry, version: Version, deployment: Deployment | None, alias: str
+) -> Situation:
     serving = registry.get(version.model, deployment.number) if deployment else None
     return Situation(
         model=version.model,
         alias=alias,
-        candidate=_contender(version, model_uri),
+        candidate=_contender(version),
         serving=_contender(serving) if serving else None,
+        unfinished=_unfinished(registry.head(version.model), version, alias),
     )
 
 
-def _contender(version: Version, *more: str) -> Contender:
-    places = {version.uri, version.origin.artifact_uri, *more} - {""}
-    # TFX evaluates the SavedModel inside the artifact.
-    inside = {str(found) for place in places if (found := find_saved_model(place))}
-    return Contender(version.number, version.digest, tuple(sorted(places | inside)))
+def _contender(version: Version) -> Contender:
+    places = {version.uri, version.origin.artifact_uri} - {""}
+    return Contender(version.number, version.digest, version.facts.manifest, tuple(sorted(places)))
+
+
+def _unfinished(head: Head, version: Version, alias: str) -> str:
+    """Finds a version that a server may load already though its promotion is not recorded."""
+    for begun in head.unfinished.values():
+        path = Path(begun.destination) / str(begun.number)
+        if begun.alias == alias and begun.number != version.number and path.exists():
+            return (
+                f"version {begun.number} lies in {begun.destination!r}, but its promotion was "
+                f"interrupted before it was recorded; finish it with 'tfx-registry promote "
+                f"{head.model}:{begun.number} --serving-dir {begun.destination}' and evaluate again"
+            )
+    return ""
 
 
 def _changed_bytes(version: Version, model_uri: str) -> str:
@@ -164,7 +179,7 @@ def _changed_bytes(version: Version, model_uri: str) -> str:
     )
 
 
-def _decided(report: GateReport, head_seq: int) -> Decided:
+def _decided(report: GateReport, serving_seq: int) -> Decided:
     return Decided(
         number=report.candidate.number,
         verdict=report.verdict,
@@ -172,7 +187,7 @@ def _decided(report: GateReport, head_seq: int) -> Decided:
         alias=report.alias,
         baseline=report.baseline.number if report.baseline else None,
         baseline_digest=report.baseline.digest if report.baseline else "",
-        head_seq=head_seq,
+        serving_seq=serving_seq,
         reasons=report.reasons,
         notes=report.notes,
         metrics=tuple(Metric(name, value, key) for name, key, value in report.metrics),
@@ -187,6 +202,7 @@ def _write_report(output: Any, report: GateReport) -> None:
     folder = Path(output.uri)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / artifacts.REPORT_FILE).write_text(report.to_json(), encoding="utf-8")
+    (folder / artifacts.REPORT_PAGE).write_text(render_html(report), encoding="utf-8")
 
 
 def _write_blessing(

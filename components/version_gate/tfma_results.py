@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow_model_analysis as tfma
 
-from tfx_registry.errors import InvalidInputError
-from tfx_registry.gate import Evaluation, MetricId
+from tfx_registry.digest import digest_path
+from tfx_registry.errors import InvalidInputError, InvalidModelError
+from tfx_registry.gate import EvaluatedModel, Evaluation, MetricId
 from tfx_registry.records import SliceKey
 
 __all__ = ["AmbiguousEvaluationError", "UnreadableEvaluationError", "load_evaluation"]
-
-_DIFF = "_diff"
 
 Values = dict[SliceKey, dict[MetricId, float]]
 
@@ -49,26 +46,27 @@ def load_evaluation(location: str) -> Evaluation:
             return Evaluation(location)
         specs = list(overview.config.model_specs)
         candidate_name = _only([s.name for s in specs if not s.is_baseline], location)
-        candidate = tfma.load_eval_result(location, model_name=candidate_name)
-        numbers, diff = _split(_values(candidate))
         baselines = [s.name for s in specs if s.is_baseline]
+        numbers = _numbers(location)
+        candidate = tfma.load_eval_result(location, model_name=candidate_name)
         baseline = tfma.load_eval_result(location, model_name=baselines[0]) if baselines else None
     except AmbiguousEvaluationError:
         raise
-    except Exception as error:  # TFMA raises whatever its readers raise
+    except Exception as error:
         raise UnreadableEvaluationError(
             f"cannot read the evaluation at {location!r}",
             f"{type(error).__name__}: {error}"[:300],
             "run the evaluation again",
         ) from error
+    # A result about one model may call it by no name, whatever the config says.
+    own = {**numbers.get("", {}), **numbers.get(candidate_name, {})}
     return Evaluation(
         location=location,
-        candidate_location=candidate.model_location or "",
-        baseline_location=(baseline.model_location or "") if baseline else "",
+        candidate=_model_at(candidate.model_location, own),
+        baseline=_model_at(baseline.model_location, numbers.get(baselines[0], {}))
+        if baseline
+        else None,
         data_location=candidate.data_location or "",
-        candidate=numbers,
-        baseline=_values(baseline) if baseline else {},
-        diff=diff,
         digest=_digest(location),
     )
 
@@ -84,53 +82,68 @@ def _only(names: list[str], location: str) -> str:
     return names[0] if names else ""
 
 
-def _values(result: Any) -> Values:
-    table: Values = {}
-    for key, by_output in result.slicing_metrics:
-        row = table.setdefault(_slice_key(key), {})
-        for output_name, by_sub_key in by_output.items():
-            for sub_key, metrics in by_sub_key.items():
-                for name, value in metrics.items():
-                    number = _number(value)
-                    if number is not None:
-                        row[MetricId(name, output_name, sub_key)] = number
-    return table
+def _model_at(location: str | None, metrics: Values) -> EvaluatedModel:
+    """Describes an evaluated model, with the digest of the bytes that lie there now."""
+    try:
+        manifest = digest_path(location).manifest if location else ""
+    except InvalidModelError:
+        manifest = ""
+    return EvaluatedModel(location or "", manifest, metrics)
+
+
+def _numbers(location: str) -> dict[str, Values]:
+    """Reads every number of a result, by model, slice and whole metric key.
+
+    `tfma.load_eval_result` leaves out of the key whether examples were weighted, so that one
+    number would hide the other.
+    """
+    found: dict[str, Values] = {}
+    for record in tfma.load_metrics(location):
+        if record.WhichOneof("slicing_spec_oneof") == "cross_slice_key":
+            continue
+        key = _slice_key(record.slice_key)
+        for pair in record.metric_keys_and_values:
+            number = _number(pair.value)
+            if number is None or pair.key.is_diff:
+                continue
+            row = found.setdefault(pair.key.model_name, {}).setdefault(key, {})
+            metric = _metric_id(pair.key)
+            if metric in row:
+                raise ValueError(f"{metric} stands twice in the slice {key}")
+            row[metric] = number
+    return found
 
 
 def _slice_key(key: Any) -> SliceKey:
-    return tuple(sorted((str(feature), _text(value)) for feature, value in key))
+    pairs = []
+    for single in key.single_slice_keys:
+        value = getattr(single, single.WhichOneof("kind"))
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        pairs.append((str(single.column), text))
+    return tuple(sorted(pairs))
 
 
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+def _metric_id(key: Any) -> MetricId:
+    sub_key = [
+        f"{name}:{getattr(key.sub_key, field).value}"
+        for field, name in (("class_id", "classId"), ("k", "k"), ("top_k", "topK"))
+        if key.sub_key.HasField(field)
+    ]
+    weighting = "weighted" if key.example_weighted.value else ""
+    aggregation = key.aggregation_type.WhichOneof("type") or ""
+    return MetricId(key.name, key.output_name, ",".join(sub_key), aggregation, weighting)
 
 
-def _number(value: Mapping[str, Any]) -> float | None:
+def _number(value: Any) -> float | None:
     """Reads a TFMA metric value; with a confidence interval, the point value counts."""
-    if "doubleValue" in value:
-        return _float(value["doubleValue"])
-    if "boundedValue" in value:
-        return _float(value["boundedValue"].get("value", math.nan))
+    kind = value.WhichOneof("type")
+    if kind == "double_value":
+        return float(value.double_value.value)
+    if kind == "bounded_value":
+        return float(value.bounded_value.value.value)
+    if kind == "t_distribution_value":
+        return float(value.t_distribution_value.unsampled_value.value)
     return None
-
-
-def _float(value: Any) -> float:
-    return float(value) if value is not None else math.nan  # "NaN" and "Infinity" come as text
-
-
-def _split(table: Values) -> tuple[Values, Values]:
-    """Separates the candidate's numbers from the differences that TFMA put beside them."""
-    numbers: Values = {}
-    diffs: Values = {}
-    for key, row in table.items():
-        numbers[key], diffs[key] = {}, {}
-        for metric, value in row.items():
-            base = MetricId(metric.name.removesuffix(_DIFF), metric.output_name, metric.sub_key)
-            if metric.name.endswith(_DIFF) and base in row:
-                diffs[key][base] = value
-            else:
-                numbers[key][metric] = value
-    return numbers, diffs
 
 
 def _digest(location: str) -> str:

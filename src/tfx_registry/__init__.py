@@ -1,8 +1,8 @@
 """A model registry for TFX: versions, gate and promotion, recorded in ML Metadata.
 
 The names below are loaded when they are first used. The registry itself needs neither TFX nor
-TensorFlow; the artifact types `ModelVersion` and `GateReport` do (Kubeflow imports them by these
-paths).
+TensorFlow; the artifact types `ModelVersion` and `GateReport` do. They are not in `__all__`, and
+are here because Kubeflow imports them by these paths.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tfx_registry._version import __version__
 
 if TYPE_CHECKING:
-    from tfx_registry.components.artifacts import GateReport, ModelVersion
+    from tfx_registry.components.artifacts import GateReport as GateReport
+    from tfx_registry.components.artifacts import ModelVersion as ModelVersion
     from tfx_registry.errors import RegistryError
     from tfx_registry.gate import GatePolicy
     from tfx_registry.names import VersionRef
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GatePolicy",
-    "GateReport",
     "ModelRegistry",
-    "ModelVersion",
     "RegistryError",
     "Version",
     "VersionRef",
@@ -32,9 +31,9 @@ __all__ = [
 
 _HOMES = {
     "GatePolicy": "tfx_registry.gate",
-    "GateReport": "tfx_registry.components.artifacts",
+    "GateReport": "tfx_registry.components",
     "ModelRegistry": "tfx_registry.registry",
-    "ModelVersion": "tfx_registry.components.artifacts",
+    "ModelVersion": "tfx_registry.components",
     "RegistryError": "tfx_registry.errors",
     "Version": "tfx_registry.registry",
     "VersionRef": "tfx_registry.names",

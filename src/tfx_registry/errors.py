@@ -25,6 +25,7 @@ __all__ = [
     "NotFoundError",
     "RefusedError",
     "RegistryError",
+    "RejectedError",
     "ServingDirectoryError",
     "StoreUnavailableError",
 ]
@@ -122,6 +123,10 @@ class ApprovalsMissingError(RefusedError):
 
 class AccessDeniedError(RefusedError):
     """The access policy does not let this actor do that. Ask an admin of the registry."""
+
+
+class RejectedError(RefusedError):
+    """Somebody rejected the version. Talk to them; their approval takes it back."""
 
 
 class IntegrityError(RefusedError):

@@ -46,9 +46,15 @@ def describe_model(path: str | os.PathLike[str]) -> ModelFacts:
         InvalidModelError: The path is missing, empty, holds what cannot be versioned, or looks
             like a SavedModel and does not parse.
     """
-    directory = saved_model.find_saved_model(path)
-    root = Path(directory or path).absolute()
-    digest = digest_path(root)
+    try:
+        directory = saved_model.find_saved_model(path)
+        root = Path(directory or path).absolute()
+        digest = digest_path(root)
+        str(root).encode("utf-8")
+    except (OSError, ValueError) as error:
+        raise InvalidModelError(
+            f"cannot read the model {os.fspath(path)!r}", str(error), "check the path"
+        ) from error
     facts = ModelFacts(
         uri=str(root),
         format=ModelFormat.KERAS if root.suffix == ".keras" else ModelFormat.OTHER,

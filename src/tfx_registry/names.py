@@ -18,6 +18,7 @@ __all__ = [
     "RESERVED_ALIASES",
     "SemanticVersion",
     "VersionRef",
+    "check_actor",
     "check_alias",
     "check_label",
     "check_model_name",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 _MODEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,127}")
-_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+_ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]|/(?!/)){0,127}")
 _SEMANTIC_VERSION = re.compile(
     r"(?P<major>0|[1-9]\d{0,17})\.(?P<minor>0|[1-9]\d{0,17})\.(?P<patch>0|[1-9]\d{0,17})"
@@ -37,7 +38,7 @@ _SEMANTIC_VERSION = re.compile(
     re.ASCII,
 )
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 #: Words that already mean something in a version reference.
 RESERVED_ALIASES = frozenset({"latest"})
@@ -82,8 +83,8 @@ def check_alias(alias: object) -> str:
     """Checks an alias.
 
     Args:
-        alias: 1 to 63 ASCII letters, digits, `_` and `-`, beginning with a letter, and not a
-            reserved word.
+        alias: 1 to 63 lower-case ASCII letters, digits, `_` and `-`, beginning with a letter, and
+            not a reserved word.
 
     Returns:
         The alias, unchanged.
@@ -94,7 +95,7 @@ def check_alias(alias: object) -> str:
     if not isinstance(alias, str) or not _ALIAS.fullmatch(alias):
         raise InvalidNameError(
             f"invalid alias {alias!r}",
-            "an alias is 1 to 63 letters, digits, '_' or '-' and begins with a letter",
+            "an alias is 1 to 63 lower-case letters, digits, '_' or '-' and begins with a letter",
             "choose another alias, for example 'production'",
         )
     if alias.casefold() in RESERVED_ALIASES:
@@ -104,6 +105,27 @@ def check_alias(alias: object) -> str:
             "choose another alias, for example 'production'",
         )
     return alias
+
+
+def check_actor(actor: object) -> str:
+    """Checks the name of who acts.
+
+    Args:
+        actor: 1 to 256 characters of text without control characters.
+
+    Returns:
+        The name, unchanged.
+
+    Raises:
+        InvalidNameError: It is no such text.
+    """
+    if not isinstance(actor, str) or not 1 <= len(actor) <= 256 or _CONTROL.search(actor):
+        raise InvalidNameError(
+            f"invalid actor {str(actor)[:60]!r}",
+            "an actor is 1 to 256 characters without control characters",
+            "set TFX_REGISTRY_ACTOR",
+        )
+    return check_text(actor, "actor")
 
 
 def check_label(key: object, value: object) -> tuple[str, str]:

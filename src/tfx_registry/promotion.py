@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tfx_registry.errors import InvalidModelError
-from tfx_registry.names import check_alias
+from tfx_registry.names import check_alias, model_key
 from tfx_registry.records import ModelFormat, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import ServingDirectory, base_directory, check_servable
@@ -82,7 +82,8 @@ def promote(
     check_alias(alias)
     base = base_directory(serving_dir)
     needed = {"required_approvals": required_approvals}
-    version = registry.check_promotable(model, number, **needed)
+    version = registry.check_promotable(model, number, alias=alias, **needed)
+    registry.check_destination(model, str(base), alias)
     if version.facts.format is not ModelFormat.SAVED_MODEL:
         raise InvalidModelError(
             f"cannot promote {version.ref}",
@@ -91,13 +92,14 @@ def promote(
             "export the model as a SavedModel and register that",
         )
     root = os.fspath(source) if source is not None else version.facts.uri
-    if not (base / str(number)).exists():
+    if not os.path.lexists(base / str(number)):
         check_servable(root)
     with ServingDirectory.lock(base) as directory:
         before = registry.head(model).deployments.get(str(base))
         published = directory.publish(
             root,
             number,
+            owner=model_key(model),
             digest=version.facts.digest,
             manifest=version.facts.manifest,
             before_visible=lambda: registry.record_intent(

@@ -189,7 +189,9 @@ class DecisionSummary:
         seq: Sequence number of the event that holds the whole decision.
         time: When.
         actor: Who.
+        alias: The alias that it was made for.
         baseline: Number of the version that it was compared with, or None.
+        serving_seq: Sequence number of the deployment that served under the alias, 0 for none.
         reasons: One readable line for each failure.
         notes: Remarks that did not block, such as "first version: nothing to compare with".
     """
@@ -198,7 +200,9 @@ class DecisionSummary:
     seq: int
     time: str
     actor: str
+    alias: str = ""
     baseline: int | None = None
+    serving_seq: int = 0
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -371,6 +375,7 @@ class Head:
         count: How many versions there are.
         aliases: Version numbers by alias.
         deployments: What serves, by destination.
+        unfinished: Promotions that were begun and not recorded yet, by destination.
         semantic_versions: The highest semantic version by its major number.
         policy: The access policy as JSON; only in the log of the registry itself.
         created: Time of the first event.
@@ -384,6 +389,7 @@ class Head:
     count: int
     aliases: Mapping[str, int] = field(default_factory=dict)
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
+    unfinished: Mapping[str, Deployment] = field(default_factory=dict)
     semantic_versions: Mapping[str, str] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""

@@ -79,21 +79,22 @@ _DTYPES = dict(
 )
 
 _Field = descriptor_pb2.FieldDescriptorProto
-_STRING, _INT64, _UINT64 = _Field.TYPE_STRING, _Field.TYPE_INT64, _Field.TYPE_UINT64
+# Text is declared as bytes: the parser writes to stderr when text is no UTF-8.
+_TEXT, _INT64, _UINT64 = _Field.TYPE_BYTES, _Field.TYPE_INT64, _Field.TYPE_UINT64
 _INT32, _BOOL = _Field.TYPE_INT32, _Field.TYPE_BOOL
 
 # message -> field -> (number, type or message name, repeated)
 _SCHEMA: dict[str, dict[str, tuple[int, Any, bool]]] = {
     "SavedModel": {"meta_graphs": (2, "MetaGraph", True)},
     "MetaGraph": {"info": (1, "MetaInfo", False), "signatures": (5, "SignatureEntry", True)},
-    "MetaInfo": {"tags": (4, _STRING, True), "tensorflow_version": (5, _STRING, False)},
-    "SignatureEntry": {"key": (1, _STRING, False), "value": (2, "SignatureDef", False)},
+    "MetaInfo": {"tags": (4, _TEXT, True), "tensorflow_version": (5, _TEXT, False)},
+    "SignatureEntry": {"key": (1, _TEXT, False), "value": (2, "SignatureDef", False)},
     "SignatureDef": {
         "inputs": (1, "TensorEntry", True),
         "outputs": (2, "TensorEntry", True),
-        "method_name": (3, _STRING, False),
+        "method_name": (3, _TEXT, False),
     },
-    "TensorEntry": {"key": (1, _STRING, False), "value": (2, "TensorInfo", False)},
+    "TensorEntry": {"key": (1, _TEXT, False), "value": (2, "TensorInfo", False)},
     "TensorInfo": {"dtype": (2, _INT32, False), "shape": (3, "Shape", False)},
     "Shape": {"dims": (2, "Dim", True), "unknown_rank": (3, _BOOL, False)},
     "Dim": {"size": (1, _INT64, False)},
@@ -103,7 +104,7 @@ _SCHEMA: dict[str, dict[str, tuple[int, Any, bool]]] = {
         "signature_def_hash": (3, _UINT64, False),
         "saved_object_graph_hash": (4, _UINT64, False),
         "checkpoint_hash": (5, _UINT64, False),
-        "uuid": (7, _STRING, False),
+        "uuid": (7, _TEXT, False),
     },
 }
 
@@ -146,20 +147,20 @@ def read_metagraph(directory: str | Path) -> tuple[tuple[str, ...], dict[str, Si
             "it holds no graph",
             "export the model again",
         )
-    graph = next((g for g in graphs if SERVE_TAG in g.info.tags), graphs[0])
+    graph = next((g for g in graphs if SERVE_TAG.encode() in g.info.tags), graphs[0])
     signatures = {
-        entry.key: Signature(
-            inputs={t.key: _tensor_spec(t.value) for t in entry.value.inputs},
-            outputs={t.key: _tensor_spec(t.value) for t in entry.value.outputs},
-            method=entry.value.method_name,
+        _text(entry.key): Signature(
+            inputs={_text(t.key): _tensor_spec(t.value) for t in entry.value.inputs},
+            outputs={_text(t.key): _tensor_spec(t.value) for t in entry.value.outputs},
+            method=_text(entry.value.method_name),
         )
         for entry in graph.signatures
-        if entry.key not in _INTERNAL_SIGNATURES
+        if _text(entry.key) not in _INTERNAL_SIGNATURES
     }
     return (
-        tuple(graph.info.tags),
+        tuple(map(_text, graph.info.tags)),
         dict(sorted(signatures.items())),
-        str(graph.info.tensorflow_version),
+        _text(graph.info.tensorflow_version),
     )
 
 
@@ -180,8 +181,13 @@ def read_fingerprint(directory: str | Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     parsed = _parse("Fingerprint", path)
-    values = {name: str(getattr(parsed, name)) for name in _SCHEMA["Fingerprint"]}
+    found = {name: getattr(parsed, name) for name in _SCHEMA["Fingerprint"]}
+    values = {k: _text(v) if isinstance(v, bytes) else str(v) for k, v in found.items()}
     return {name: value for name, value in values.items() if value not in ("", "0")}
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
 
 
 def _tensor_spec(info: Any) -> TensorSpec:
@@ -199,7 +205,7 @@ def _parse(kind: str, path: Path) -> Any:
         raise InvalidModelError(
             f"cannot read {str(path)!r}",
             f"it is not what TensorFlow writes ({error})",
-            "export the model again, or register it as another format",
+            "export the model again",
         ) from error
     return parsed
 

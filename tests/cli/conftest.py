@@ -67,10 +67,9 @@ def filled(uri: str, saved_model: Path, monkeypatch: pytest.MonkeyPatch) -> str:
             (1, Verdict.PASSED, ()),
             (2, Verdict.BLOCKED, ("slice sex=[male]: auc 0.4 is below the lower bound 0.9",)),
         ):
-            seq = registry.head("penguin").seq
             metrics = (Metric("auc", 0.4, (("sex", "[male]"),)), Metric("loss", float("nan")))
             decision = Decided(
-                number, verdict, digest, "production", head_seq=seq, reasons=reasons,
+                number, verdict, digest, "production", reasons=reasons,
                 metrics=metrics,
             )  # fmt: skip
             registry.record_decision("penguin", decision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 PEOPLE = 40
+_THRESHOLD = "threshold { value_threshold { lower_bound { value: 0.4 } } }"
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,11 @@ class Evaluated:
         bad_alone: Evaluation of the bad one.
         bad_against_good: Evaluation of the bad one with the good one as baseline.
         good_against_good: Evaluation of the good one with itself as baseline.
+        weighted_and_not: Evaluation of the bad one, with TFMA's threshold of 0.4, that holds each
+            metric twice; with the weights only the old count.
+        swapped: A place where a copy of the good one lay when it was evaluated; nothing is there.
+        swapped_alone: Evaluation of what lay there.
+        bad_against_swapped: Evaluation of the bad one with what lay there as baseline.
     """
 
     good: Path
@@ -30,6 +37,10 @@ class Evaluated:
     bad_alone: Path
     bad_against_good: Path
     good_against_good: Path
+    weighted_and_not: Path
+    swapped: Path
+    swapped_alone: Path
+    bad_against_swapped: Path
 
 
 def _write_model(root: Path, sign_for_old: float) -> Path:
@@ -64,28 +75,33 @@ def _write_examples(path: Path) -> None:
                 "age": tf.train.Feature(
                     bytes_list=tf.train.BytesList(value=[b"old" if index % 2 else b"young"])
                 ),
+                "weight": tf.train.Feature(float_list=tf.train.FloatList(value=[float(index % 2)])),
             }
             example = tf.train.Example(features=tf.train.Features(feature=features))
             writer.write(example.SerializeToString())
 
 
-def _evaluate(output: Path, examples: Path, candidate: Path, baseline: Path | None) -> Path:
+def _evaluate(
+    output: Path, examples: Path, candidate: Path, baseline: Path | None, weights: str = ""
+) -> Path:
     import tensorflow_model_analysis as tfma
     from google.protobuf import text_format
 
-    specs = 'model_specs { name: "candidate" label_key: "label" }'
+    weighted = 'example_weight_key: "weight"' if weights else ""
+    specs = f'model_specs {{ name: "candidate" label_key: "label" {weighted} }}'
     if baseline:
         specs += ' model_specs { name: "baseline" label_key: "label" is_baseline: true }'
     config = text_format.Parse(
         specs
         + """
         metrics_specs {
-          metrics { class_name: "BinaryAccuracy" }
+          WEIGHTS
+          metrics { class_name: "BinaryAccuracy" THRESHOLD }
           metrics { class_name: "ExampleCount" }
         }
         slicing_specs {}
         slicing_specs { feature_keys: "age" }
-        """,
+        """.replace("WEIGHTS", weights).replace("THRESHOLD", _THRESHOLD if weights else ""),
         tfma.EvalConfig(),
     )
     models = [("candidate", candidate)] + ([("baseline", baseline)] if baseline else [])
@@ -105,12 +121,18 @@ def _evaluate(output: Path, examples: Path, candidate: Path, baseline: Path | No
 
 @pytest.fixture(scope="session")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
-    """Trains nothing and evaluates for real: four TFMA runs on Beam."""
+    """Trains nothing and evaluates for real: seven TFMA runs on Beam."""
     root = tmp_path_factory.mktemp("evaluated")
     examples = root / "examples.tfrecord"
     _write_examples(examples)
     good = _write_model(root / "good", 1.0)
     bad = _write_model(root / "bad", -1.0)
+    swapped = root / "swapped"
+    shutil.copytree(good, swapped)
+    swapped_alone = _evaluate(root / "swapped_alone", examples, swapped, None)
+    bad_against_swapped = _evaluate(root / "bad_against_swapped", examples, bad, swapped)
+    shutil.rmtree(swapped)
+    both = "example_weights { weighted: true unweighted: true }"
     return Evaluated(
         good,
         bad,
@@ -118,6 +140,10 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
         _evaluate(root / "bad_alone", examples, bad, None),
         _evaluate(root / "bad_against_good", examples, bad, good),
         _evaluate(root / "good_against_good", examples, good, good),
+        _evaluate(root / "weighted_and_not", examples, bad, None, both),
+        swapped,
+        swapped_alone,
+        bad_against_swapped,
     )
 
 

@@ -274,6 +274,72 @@ def test_bytes_that_changed_after_registration(
     assert codes(report) == {Reason.MODEL_BYTES_CHANGED}
 
 
+def test_weighted_and_unweighted_numbers_must_both_be_good(
+    pipeline: Pipeline, evaluated: Any
+) -> None:
+    import tensorflow_model_analysis as tfma
+
+    version = pipeline.register(evaluated.bad)
+    policy = GatePolicy([ValueThreshold("binary_accuracy", lower_bound=0.4)])
+    _, report = pipeline.gate(version, evaluated.bad, evaluated.weighted_and_not, policy)
+    assert report.reasons == (
+        "overall: binary_accuracy (weighted) 0 is below the lower bound 0.4 (40 examples)",
+    )
+    assert [check.metric for check in report.checks] == [
+        "binary_accuracy (weighted)",
+        "binary_accuracy",
+    ]
+    # As TFMA's own validator says of the same result.
+    assert not tfma.load_validation_result(str(evaluated.weighted_and_not)).validation_ok
+
+
+def test_the_evaluated_bytes_are_what_counts_not_their_place(
+    pipeline: Pipeline, evaluated: Any, tmp_path: Path
+) -> None:
+    # Places come back when somebody starts over with an empty pipeline root.
+    place = Path(evaluated.swapped)
+    shutil.copytree(evaluated.good, place)
+    first = pipeline.register(place)
+    _, report = pipeline.gate(first, place, evaluated.swapped_alone)
+    assert report.reasons == ()
+    pipeline.promote(first, place)
+    shutil.rmtree(place)
+    shutil.copytree(evaluated.bad, place)
+    second = pipeline.register(evaluated.bad)
+    only_change = GatePolicy((), POLICY.change_thresholds)
+    _, report = pipeline.gate(second, evaluated.bad, evaluated.bad_against_swapped, only_change)
+    assert codes(report) == {Reason.BASELINE_BYTES_CHANGED}
+    # The evaluation of what lay there before is of another model now.
+    third = pipeline.register(place)
+    _, report = pipeline.gate(first, evaluated.good, evaluated.swapped_alone)
+    assert codes(report) == {Reason.EVALUATION_OF_ANOTHER_MODEL}
+    assert third.get_string_custom_property("version") == "3"
+    shutil.rmtree(place)
+
+
+def test_a_version_that_is_visible_and_not_recorded_blocks_the_next(
+    pipeline: Pipeline, evaluated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = pipeline.register(evaluated.good)
+    pipeline.gate(first, evaluated.good, evaluated.good_alone)
+    with monkeypatch.context() as patch:
+        patch.setattr(registry_module.ModelRegistry, "record_promotion", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.promote(first, evaluated.good)
+    second = pipeline.register(evaluated.bad)
+    weak = GatePolicy([ValueThreshold("binary_accuracy", lower_bound=0.1)])
+    _, report = pipeline.gate(second, evaluated.bad, evaluated.bad_alone, weak)
+    assert codes(report) == {Reason.PROMOTION_UNFINISHED}
+    assert "tfx-registry promote ages:1 --serving-dir" in report.reasons[0]
+    pipeline.promote(first, evaluated.good)
+    _, report = pipeline.gate(second, evaluated.bad, evaluated.bad_alone, weak)
+    assert codes(report) == {Reason.BASELINE_MISSING}
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_another_model_wired_into_the_promoter(pipeline: Pipeline, evaluated: Any) -> None:
     version = pipeline.register(evaluated.good)
     blessing, _ = pipeline.gate(version, evaluated.good, evaluated.good_alone)
@@ -369,11 +435,8 @@ def test_a_crash_after_publishing_is_finished_by_a_repeat(
     version = pipeline.register(evaluated.good)
     pipeline.gate(version, evaluated.good, evaluated.good_alone)
 
-    def crash(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(registry_module.ModelRegistry, "record_promotion", crash)
+        patch.setattr(registry_module.ModelRegistry, "record_promotion", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pipeline.promote(version, evaluated.good)
     assert pipeline.visible() == ["1"]
@@ -394,10 +457,7 @@ def test_what_is_no_saved_model_is_registered_but_not_promoted(
         from tfx_registry.registry.events import Decided
 
         digest = registry.get("ages", 1).digest
-        seq = registry.head("ages").seq
-        registry.record_decision(
-            "ages", Decided(1, Verdict.PASSED, digest, "production", head_seq=seq)
-        )
+        registry.record_decision("ages", Decided(1, Verdict.PASSED, digest, "production"))
     with pytest.raises(InvalidModelError, match="loads only SavedModels"):
         pipeline.promote(version, plain_model)
     assert not pipeline.serving.exists()

@@ -81,10 +81,7 @@ def served(tmp_path: Path, plain_model: Path) -> tuple[str, Any]:
         for _ in range(2):
             version = registry.register("m", plain_model, origin=origin)
             origin = Origin(artifact_uri="/models/2")
-        seq = registry.head("m").seq
-        registry.record_decision(
-            "m", Decided(1, Verdict.PASSED, version.digest, "production", head_seq=seq)
-        )
+        registry.record_decision("m", Decided(1, Verdict.PASSED, version.digest, "production"))
         registry.record_promotion("m", 1, "/serving", "production")
     store = metadata_store.MetadataStore(
         pb.ConnectionConfig(sqlite=pb.SqliteMetadataSourceConfig(filename_uri=uri[10:]))

@@ -30,11 +30,10 @@ def filled(registry: ModelRegistry, plain_model: Path) -> ModelRegistry:
     """Version 1, registered by ada, passed; version 2 blocked."""
     for number, verdict in ((1, Verdict.PASSED), (2, Verdict.BLOCKED)):
         digest = registry.register("penguin", plain_model, actor="ada").digest
-        seq = registry.head("penguin").seq
         reasons = ("overall: auc 0.4 is below 0.9",) if verdict is Verdict.BLOCKED else ()
         registry.record_decision(
             "penguin",
-            Decided(number, verdict, digest, "production", head_seq=seq, reasons=reasons),
+            Decided(number, verdict, digest, "production", reasons=reasons),
             actor="ci",
         )
     return registry
@@ -197,7 +196,7 @@ def test_the_policy_decides_who_may_do_what(registry: ModelRegistry, plain_model
     assert registry.list_models() == []
     digest = registry.register("Penguin", plain_model, actor="ada").digest
     registry.record_decision(
-        "penguin", Decided(1, Verdict.PASSED, digest, "production", head_seq=1), actor="ci-7"
+        "penguin", Decided(1, Verdict.PASSED, digest, "production"), actor="ci-7"
     )
     with pytest.raises(RefusedError, match="asks for four eyes"):
         registry.approve("penguin", 1, actor="ada")

@@ -13,6 +13,7 @@ from tfx_registry.errors import (
     AliasConflictError,
     ConflictError,
     IntegrityError,
+    InvalidInputError,
     InvalidModelError,
     InvalidNameError,
     NotFoundError,
@@ -20,20 +21,22 @@ from tfx_registry.errors import (
 )
 from tfx_registry.records import LineageSource, Metric, Origin, Verdict, VersionState
 from tfx_registry.registry import fold
-from tfx_registry.registry.events import Decided
+from tfx_registry.registry.events import Decided, Promoted
+from tfx_registry.registry.store import AppendConflict, Store
 
 HOSTILE = "\\ ~ ~1 ' \" % ; -- \u00e9 \U0001f427 \t {} 日本"
 
 
 def decided(registry: ModelRegistry, number: int, verdict: Verdict, **fields: object) -> Decided:
     version = registry.get("penguin", number)
+    serving = registry.serving("penguin")
     reasons = () if verdict is Verdict.PASSED else ("overall: auc 0.4 is below 0.9",)
     values = {
         "number": number,
         "verdict": verdict,
         "digest": version.digest,
         "alias": "production",
-        "head_seq": registry.head("penguin").seq,
+        "serving_seq": serving.seq if serving else 0,
         "reasons": reasons,
         **fields,
     }
@@ -306,12 +309,145 @@ def test_a_decision_against_a_baseline_that_moved_is_refused(
     passed(registry, 1)
     late = decided(registry, 2, Verdict.PASSED)
     registry.record_promotion("penguin", 1, "/serving", "production")
-    with pytest.raises(ConflictError, match="began to serve"):
+    with pytest.raises(ConflictError, match="version 1 serves under 'production' now"):
         registry.record_decision("penguin", late)
     # What serves under another alias is no baseline of this decision.
+    other = decided(registry, 2, Verdict.PASSED, serving_seq=0, alias="eu")
+    registry.record_decision("penguin", other)
+
+
+def test_a_promotion_needs_a_decision_for_its_alias(
+    registry: ModelRegistry, plain_model: Path
+) -> None:
+    registry.register("penguin", plain_model)
+    registry.record_decision("penguin", decided(registry, 1, Verdict.PASSED, alias="staging"))
+    with pytest.raises(RefusedError, match="the gate passed it for 'staging'"):
+        registry.record_promotion("penguin", 1, "/serving", "production")
+    registry.record_promotion("penguin", 1, "/staging", "staging")
+
+
+def test_a_promotion_needs_a_decision_against_what_serves(
+    registry: ModelRegistry, plain_model: Path
+) -> None:
+    for _ in range(3):
+        registry.register("penguin", plain_model)
+    passed(registry, 1)
+    registry.record_promotion("penguin", 1, "/serving", "production")
+    for number in (2, 3):
+        registry.record_decision("penguin", decided(registry, number, Verdict.PASSED, baseline=1))
+    registry.record_promotion("penguin", 2, "/serving", "production")
+    with pytest.raises(RefusedError, match="compared it with version 1, and version 2 serves"):
+        registry.record_promotion("penguin", 3, "/serving", "production")
+    with pytest.raises(RefusedError, match="compared it with nothing, and version 2 serves"):
+        registry.record_promotion("penguin", 1, "/serving", "production")
+    registry.record_decision("penguin", decided(registry, 3, Verdict.PASSED, baseline=2))
+    registry.record_promotion("penguin", 3, "/serving", "production")
+
+
+def test_a_destination_serves_one_alias(registry: ModelRegistry, plain_model: Path) -> None:
+    registry.register("penguin", plain_model)
+    registry.register("penguin", plain_model)
+    passed(registry, 1)
+    registry.record_promotion("penguin", 1, "/serving", "production")
     registry.record_decision(
-        "penguin", decided(registry, 2, Verdict.PASSED, head_seq=0, alias="eu")
+        "penguin", decided(registry, 2, Verdict.PASSED, alias="canary", serving_seq=0)
     )
+    with pytest.raises(RefusedError, match="serves there under 'production'"):
+        registry.record_promotion("penguin", 2, "/serving", "canary")
+
+
+def test_the_alias_of_what_serves_moves_only_by_promotion(
+    registry: ModelRegistry, plain_model: Path
+) -> None:
+    registry.register("penguin", plain_model)
+    registry.register("penguin", plain_model)
+    passed(registry, 1)
+    registry.record_promotion("penguin", 1, "/serving", "production")
+    with pytest.raises(RefusedError, match="version 1 serves under it"):
+        registry.set_alias("penguin", "production", 2)
+    assert registry.resolve("penguin@production").number == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"metrics": [Metric("auc", 0.5, (("sex", 1),))]},  # type: ignore[arg-type]
+        {"metrics": [Metric(7, 0.5)]},  # type: ignore[arg-type]
+        {"sources": [LineageSource("a", "b", 5)]},  # type: ignore[arg-type]
+        {"origin": Origin(run_id=5)},  # type: ignore[arg-type]
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(
+    registry: ModelRegistry, plain_model: Path, wrong: dict[str, object]
+) -> None:
+    with pytest.raises(InvalidInputError, match="cannot record 'registered'"):
+        registry.register("penguin", plain_model, **wrong)  # type: ignore[arg-type]
+    assert registry.list_models() == []
+
+
+def test_hyperparameters_are_kept_as_text(registry: ModelRegistry, plain_model: Path) -> None:
+    version = registry.register("penguin", plain_model, hyperparameters={"epochs": 30, "lr": 0.1})
+    assert version.hyperparameters == {"epochs": "30", "lr": "0.1"}
+
+
+def test_one_artifact_may_have_two_roles(registry: ModelRegistry, plain_model: Path) -> None:
+    sources = [LineageSource(key, "Examples", "/data/1") for key in ("train", "eval")]
+    version = registry.register("penguin", plain_model, sources=sources)
+    assert [source.key for source in version.sources] == ["train", "eval"]
+
+
+def test_actor_and_reason_are_those_given(registry: ModelRegistry, plain_model: Path) -> None:
+    registry.register("penguin", plain_model)
+    passed(registry, 1)
+    registry.record_intent("penguin", 1, "/serving", "production", actor="ops")
+    registry.record_promotion("penguin", 1, "/serving", "production", actor="ops", reason="release")
+    intent, promoted = registry.history("penguin")[-2:]
+    assert (intent.actor, promoted.actor, promoted.reason) == ("ops", "ops", "release")
+    assert isinstance(promoted.payload, Promoted)
+    assert promoted.payload.replaces is None
+    assert registry.head("penguin").unfinished == {}
+
+
+def test_an_interrupted_promotion_is_remembered(registry: ModelRegistry, plain_model: Path) -> None:
+    registry.register("penguin", plain_model)
+    passed(registry, 1)
+    registry.record_intent("penguin", 1, "/serving", "production")
+    begun = registry.head("penguin").unfinished["/serving"]
+    assert (begun.number, begun.alias) == (1, "production")
+    assert registry.serving("penguin") is None
+
+
+@pytest.mark.parametrize("actor", ["ev\x1b[31mil", "a\nb", "x" * 257, "\x9b"])
+def test_bad_actors(registry: ModelRegistry, plain_model: Path, actor: str) -> None:
+    with pytest.raises(InvalidNameError, match="invalid actor"):
+        registry.register("penguin", plain_model, actor=actor)
+
+
+class LostAnswer:
+    """A store that writes, and then says that somebody else was faster."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.lost = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def append(self, *arguments: object) -> None:
+        self._store.append(*arguments)  # type: ignore[arg-type]
+        self.lost += 1
+        raise AppendConflict
+
+
+def test_an_operation_whose_answer_was_lost_is_not_repeated(
+    registry: ModelRegistry, plain_model: Path
+) -> None:
+    store = LostAnswer(registry._store)
+    flaky = ModelRegistry(store)  # type: ignore[arg-type]
+    assert flaky.register("penguin", plain_model).number == 1
+    assert flaky.register("penguin", plain_model).number == 2
+    assert store.lost == 2
+    assert [e.kind for e in registry.history("penguin")] == ["registered", "registered"]
 
 
 def test_promoting_again_changes_nothing(registry: ModelRegistry, plain_model: Path) -> None:
@@ -330,9 +466,9 @@ def test_an_alias_that_serves_is_not_removed(registry: ModelRegistry, plain_mode
 
 
 def test_two_destinations_serve_side_by_side(registry: ModelRegistry, plain_model: Path) -> None:
-    for number in (1, 2):
+    for number, alias in ((1, "eu"), (2, "us")):
         registry.register("penguin", plain_model)
-        passed(registry, number)
+        registry.record_decision("penguin", decided(registry, number, Verdict.PASSED, alias=alias))
     registry.record_promotion("penguin", 1, "/eu", "eu")
     registry.record_promotion("penguin", 2, "/us", "us")
     assert registry.serving("penguin", "eu").number == 1  # type: ignore[union-attr]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import random
 import signal
 import subprocess
@@ -62,17 +63,29 @@ STEPS = [
 
 @pytest.fixture
 def uri(tmp_path: Path, saved_model: Path) -> str:
-    """A registry with six versions that passed."""
+    """A registry with six versions; an override holds for the last three."""
     text = f"sqlite:///{tmp_path}/r.sqlite"
     with ModelRegistry.open(text) as registry:
-        for number in range(1, 7):
-            digest = registry.register("triple", saved_model).digest
-            seq = registry.head("triple").seq
-            registry.record_decision(
-                "triple",
-                Decided(number, Verdict.PASSED, digest, "production", head_seq=seq),
-            )
+        for _ in range(6):
+            registry.register("triple", saved_model)
+        for number in (4, 5, 6):
+            registry.override("triple", number, reason="race", expires=datetime.timedelta(1))
     return text
+
+
+def decide(uri: str, number: int) -> None:
+    """Lets a version pass, against what serves now."""
+    with ModelRegistry.open(uri) as registry:
+        serving = registry.serving("triple")
+        decision = Decided(
+            number,
+            Verdict.PASSED,
+            registry.get("triple", number).digest,
+            "production",
+            baseline=serving.number if serving else None,
+            serving_seq=serving.seq if serving else 0,
+        )
+        registry.record_decision("triple", decision)
 
 
 @pytest.fixture
@@ -112,8 +125,10 @@ def check(uri: str, base: Path, digest: DirectoryDigest) -> set[int]:
 def test_killed_at_a_step_then_repeated(
     uri: str, base: Path, digest: DirectoryDigest, step: str
 ) -> None:
+    decide(uri, 1)
     with ModelRegistry.open(uri) as registry:
         promote(registry, "triple", 1, base)
+    decide(uri, 2)
     victim = start(uri, 2, base, step)
     out, err = victim.communicate(timeout=60)
     assert victim.returncode == -signal.SIGKILL, err
@@ -127,7 +142,7 @@ def test_killed_at_a_step_then_repeated(
         promote(registry, "triple", 2, base)
         assert registry.resolve("triple@production").number == 2
     assert check(uri, base, digest) == {1, 2}
-    assert sorted(p.name for p in (base / ".tfx_registry").iterdir()) == ["lock"]
+    assert sorted(p.name for p in (base / ".tfx_registry").iterdir()) == ["lock", "model"]
 
 
 def watch(base: Path, digest: DirectoryDigest, stop: threading.Event, seen: list[str]) -> None:
@@ -161,6 +176,7 @@ def test_killed_at_random(
 ) -> None:
     rng = random.Random(7)
     for number in range(1, 6):
+        decide(uri, number)
         for _ in range(3):
             victim = start(uri, number, base)
             victim.stdout.readline()
@@ -179,17 +195,17 @@ def test_killed_at_random(
 def test_promoters_that_race(
     uri: str, base: Path, digest: DirectoryDigest, watched: Callable[[], list[str]]
 ) -> None:
-    workers = [start(uri, number, base) for number in (3, 4, 5, 5)]
+    workers = [start(uri, number, base) for number in (4, 5, 6, 6)]
     results = [worker.communicate(timeout=60) for worker in workers]
     assert watched() == []
     promoted = check(uri, base, digest)
-    assert 5 in promoted
-    for worker, number, (_, err) in zip(workers, (3, 4, 5, 5), results, strict=True):
+    assert 6 in promoted
+    for worker, number, (_, err) in zip(workers, (4, 5, 6, 6), results, strict=True):
         # A version that came too late was refused, and the registry knows nothing else of it.
         assert (worker.returncode == 0) == (number in promoted), err
         assert worker.returncode == 0 or "newer version" in err
     with ModelRegistry.open(uri) as registry:
-        assert registry.resolve("triple@production").number == 5
+        assert registry.resolve("triple@production").number == 6
         deployment = registry.serving("triple")
         assert deployment is not None
-        assert deployment.number == max(list_version_directories(base)) == 5
+        assert deployment.number == max(list_version_directories(base)) == 6

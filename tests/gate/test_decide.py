@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tfx_registry.gate import (
     ChangeThreshold,
     Contender,
+    EvaluatedModel,
     Evaluation,
     GatePolicy,
     GateReport,
@@ -27,23 +28,38 @@ from tfx_registry.records import Verdict
 
 AUC, COUNT = MetricId("auc"), MetricId("example_count")
 DREAM, TORGERSEN = (("island", "Dream"),), (("island", "Torgersen"),)
-CANDIDATE = Contender(3, "c" * 64, ("/models/3",))
-SERVING = Contender(1, "b" * 64, ("/models/1",))
+CANDIDATE = Contender(3, "c" * 64, "candidate bytes", ("/models/3",))
+SERVING = Contender(1, "b" * 64, "serving bytes", ("/models/1",))
 WITH_BASELINE = Situation("penguin", "production", CANDIDATE, SERVING)
 FIRST = Situation("penguin", "production", CANDIDATE)
 
-GOOD = Evaluation(
-    location="/eval",
-    candidate_location="/models/3",
-    baseline_location="/models/1",
-    candidate={
+MEASURED = EvaluatedModel(
+    "/models/3",
+    "candidate bytes",
+    {
         (): {AUC: 0.95, COUNT: 100.0},
         DREAM: {AUC: 0.9, COUNT: 60.0},
         TORGERSEN: {AUC: 0.8, COUNT: 40.0},
     },
-    baseline={(): {AUC: 0.94}, DREAM: {AUC: 0.9}, TORGERSEN: {AUC: 0.85}},
 )
-ALONE = dataclasses.replace(GOOD, baseline={}, baseline_location="")
+BEFORE = EvaluatedModel(
+    "/models/1", "serving bytes", {(): {AUC: 0.94}, DREAM: {AUC: 0.9}, TORGERSEN: {AUC: 0.85}}
+)
+GOOD = Evaluation("/eval", MEASURED, BEFORE)
+ALONE = Evaluation("/eval", MEASURED)
+
+
+def measured(table: object, **fields: object) -> Evaluation:
+    """The good evaluation with other numbers of the candidate."""
+    candidate = dataclasses.replace(MEASURED, metrics=table, **fields)  # type: ignore[arg-type]
+    return dataclasses.replace(GOOD, candidate=candidate)
+
+
+def baseline(**fields: object) -> Evaluation:
+    """The good evaluation with another baseline."""
+    return dataclasses.replace(GOOD, baseline=dataclasses.replace(BEFORE, **fields))  # type: ignore[arg-type]
+
+
 VALUE = GatePolicy([ValueThreshold("auc", lower_bound=0.9)])
 CHANGE = GatePolicy((), [ChangeThreshold("auc", absolute=0.0)])
 
@@ -111,18 +127,23 @@ def test_all_failures_are_reported_at_once() -> None:
     ("evaluation", "reason"),
     [
         (Evaluation("/nowhere"), Reason.EVALUATION_EMPTY),
-        (dataclasses.replace(GOOD, candidate={(): {}}), Reason.EVALUATION_EMPTY),
-        (dataclasses.replace(GOOD, candidate_location="/models/2"),
-         Reason.EVALUATION_OF_ANOTHER_MODEL),
-        (dataclasses.replace(GOOD, candidate_location=""), Reason.EVALUATION_OF_ANOTHER_MODEL),
-        (dataclasses.replace(GOOD, baseline_location="/models/2"), Reason.BASELINE_IS_NOT_SERVING),
+        (measured({(): {}}), Reason.EVALUATION_EMPTY),
+        (measured(MEASURED.metrics, manifest="other"), Reason.EVALUATION_OF_ANOTHER_MODEL),
+        (measured(MEASURED.metrics, manifest=""), Reason.EVALUATION_OF_ANOTHER_MODEL),
+        (baseline(manifest="other", location="/models/2"), Reason.BASELINE_IS_NOT_SERVING),
+        (baseline(manifest="other"), Reason.BASELINE_BYTES_CHANGED),
+        (baseline(manifest="", location="/models/../models/1/"), Reason.BASELINE_BYTES_CHANGED),
+        (baseline(manifest="candidate bytes", location="/models/3"),
+         Reason.BASELINE_IS_NOT_SERVING),
         (ALONE, Reason.BASELINE_MISSING),
-        (dataclasses.replace(GOOD, baseline={}), Reason.METRIC_MISSING),
-        (dataclasses.replace(GOOD, candidate={(): {COUNT: 9.0}}), Reason.METRIC_MISSING),
-        (dataclasses.replace(GOOD, candidate={DREAM: {AUC: 0.9}}), Reason.SLICE_MISSING),
-        (dataclasses.replace(GOOD, candidate={(): {AUC: math.nan}}), Reason.NOT_A_NUMBER),
-        (dataclasses.replace(GOOD, candidate={(): {AUC: 0.99, COUNT: 0.0}}),
-         Reason.TOO_FEW_EXAMPLES),
+        (baseline(metrics={}), Reason.METRIC_MISSING),
+        (measured({(): {COUNT: 9.0}}), Reason.METRIC_MISSING),
+        (measured({(): {AUC: 0.99, COUNT: 9.0}, DREAM: {COUNT: 9.0}}), Reason.METRIC_MISSING),
+        (measured({DREAM: {AUC: 0.9}}), Reason.SLICE_MISSING),
+        (measured({(): {AUC: math.nan}}), Reason.NOT_A_NUMBER),
+        (measured({(): {AUC: 0.99, COUNT: 0.0}}), Reason.TOO_FEW_EXAMPLES),
+        (measured({(): {AUC: 0.99, COUNT: math.nan}}), Reason.TOO_FEW_EXAMPLES),
+        (measured({(): {AUC: 0.99, COUNT: math.inf}}), Reason.TOO_FEW_EXAMPLES),
     ],
 )  # fmt: skip
 def test_fails_closed(evaluation: Evaluation, reason: Reason) -> None:
@@ -133,10 +154,69 @@ def test_fails_closed(evaluation: Evaluation, reason: Reason) -> None:
 
 
 def test_examples_that_were_not_counted_block_where_a_number_is_asked_for() -> None:
-    uncounted = dataclasses.replace(GOOD, candidate={(): {AUC: 0.95}})
+    uncounted = measured({(): {AUC: 0.95}})
     assert decide(VALUE, uncounted, WITH_BASELINE).verdict is Verdict.PASSED
     report = decide(dataclasses.replace(VALUE, min_examples=2), uncounted, WITH_BASELINE)
     assert reasons(report) == [Reason.EXAMPLES_NOT_COUNTED]
+
+
+def test_examples_are_counted_without_weights_where_both_are_known() -> None:
+    weighted = dataclasses.replace(COUNT, weighting="weighted")
+    both = measured({(): {AUC: 0.95, COUNT: 100.0, weighted: 3.0}})
+    assert both.examples(()) == 100
+    assert measured({(): {AUC: 0.95, weighted: 3.0}}).examples(()) == 3
+    heads = [dataclasses.replace(COUNT, output_name=name) for name in ("a", "b")]
+    assert measured({(): {heads[0]: 5.0, heads[1]: 4.0}}).examples(()) == 4
+
+
+def test_a_rule_is_asked_of_every_variant_of_its_metric() -> None:
+    weighted = dataclasses.replace(AUC, weighting="weighted")
+    macro = dataclasses.replace(AUC, aggregation="macro_average")
+    report = decide(VALUE, measured({(): {AUC: 0.95, weighted: 0.1, macro: 0.2}}), WITH_BASELINE)
+    assert report.reasons == ("overall: auc (weighted) 0.1 is below the lower bound 0.9",)
+    of_macro = GatePolicy([ValueThreshold("auc", lower_bound=0.9, aggregation="macro_average")])
+    report = decide(of_macro, measured({(): {AUC: 0.95, macro: 0.2}}), WITH_BASELINE)
+    assert report.reasons == ("overall: auc (macro_average) 0.2 is below the lower bound 0.9",)
+    report = decide(of_macro, measured({(): {AUC: 0.95}}), WITH_BASELINE)
+    assert reasons(report) == [Reason.METRIC_MISSING]
+
+
+def test_a_slice_that_only_the_baseline_has_is_missing() -> None:
+    policy = GatePolicy([ValueThreshold("auc", lower_bound=0.5, slices=[SliceSpec(["island"])])])
+    evaluation = measured({(): {AUC: 0.95}, DREAM: {AUC: 0.9}})
+    report = decide(policy, evaluation, WITH_BASELINE)
+    assert reasons(report) == [Reason.SLICE_MISSING]
+    assert "slice island=Torgersen was measured on the baseline" in report.reasons[0]
+
+
+def test_a_metric_missing_in_a_slice_that_no_rule_names_blocks_as_in_tfma() -> None:
+    report = decide(VALUE, measured({(): {AUC: 0.95}, DREAM: {COUNT: 60.0}}), WITH_BASELINE)
+    assert reasons(report) == [Reason.METRIC_MISSING]
+    assert report.failures[0].slice == DREAM
+
+
+def test_a_misspelt_metric_blocks_the_first_version_too() -> None:
+    policy = GatePolicy((), [ChangeThreshold("acu", absolute=0.0)])
+    report = decide(policy, ALONE, FIRST)
+    assert reasons(report) == [Reason.METRIC_MISSING]
+    assert "evaluated were: auc, example_count" in report.reasons[0]
+
+
+def test_too_few_examples_block_the_first_version_too() -> None:
+    report = decide(dataclasses.replace(CHANGE, min_examples=101), ALONE, FIRST)
+    assert reasons(report) == [Reason.TOO_FEW_EXAMPLES]
+
+
+def test_the_message_names_the_bound_that_failed() -> None:
+    policy = GatePolicy((), [ChangeThreshold("auc", absolute=0.0, relative=0.5)])
+    report = decide(policy, GOOD, WITH_BASELINE)
+    assert report.failures[0].bound == 0.5
+    assert "relative change 0.0106383, needs at least 0.5" in report.reasons[0]
+
+
+def test_an_unfinished_promotion_blocks() -> None:
+    report = decide(VALUE, GOOD, dataclasses.replace(WITH_BASELINE, unfinished="finish it"))
+    assert reasons(report) == [Reason.PROMOTION_UNFINISHED]
 
 
 @pytest.mark.parametrize(
@@ -171,11 +251,6 @@ def test_the_first_version_still_has_to_reach_its_bounds() -> None:
     assert reasons(decide(policy, ALONE, FIRST)) == [Reason.BELOW_LOWER_BOUND]
 
 
-def test_locations_are_compared_as_places() -> None:
-    slash = dataclasses.replace(GOOD, candidate_location="/models/x/../3/")
-    assert decide(VALUE, slash, WITH_BASELINE).verdict is Verdict.PASSED
-
-
 numbers = st.floats(min_value=-1e6, max_value=1e6)
 tables = st.dictionaries(
     st.sampled_from([(), DREAM, TORGERSEN]),
@@ -188,7 +263,10 @@ slices = st.lists(
     max_size=2,
 )
 value_rules = st.builds(
-    ValueThreshold, st.sampled_from(["auc", "loss"]), numbers, st.none() | numbers, slices
+    lambda metric, bounds, slices: ValueThreshold(metric, min(bounds), max(bounds), slices),
+    st.sampled_from(["auc", "loss"]),
+    st.tuples(numbers, numbers),
+    slices,
 )
 change_rules = st.builds(
     ChangeThreshold,
@@ -205,7 +283,13 @@ policies = st.builds(
     min_examples=st.integers(1, 50),
 )
 evaluations = st.builds(
-    lambda c, b: dataclasses.replace(GOOD, candidate=c, baseline=b), tables, tables
+    lambda c, b: Evaluation(
+        "/eval",
+        dataclasses.replace(MEASURED, metrics=c),
+        dataclasses.replace(BEFORE, metrics=b),
+    ),
+    tables,
+    tables,
 )
 
 
@@ -218,8 +302,12 @@ def test_the_order_of_rules_and_slices_never_matters(
         value_thresholds=policy.value_thresholds[::-1],
         change_thresholds=policy.change_thresholds[::-1],
     )
+    assert evaluation.candidate is not None
     turned = dataclasses.replace(
-        evaluation, candidate=dict(reversed(list(evaluation.candidate.items())))
+        evaluation,
+        candidate=dataclasses.replace(
+            evaluation.candidate, metrics=dict(reversed(list(evaluation.numbers.items())))
+        ),
     )
     first = decide(policy, evaluation, WITH_BASELINE)
     second = decide(turned_policy, turned, WITH_BASELINE)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from tfx_registry.errors import InvalidPolicyError
@@ -19,7 +17,7 @@ from tfx_registry.gate import (
 POLICY = GatePolicy(
     value_thresholds=[
         ValueThreshold("auc", lower_bound=0.9, slices=[SliceSpec(), SliceSpec(["sex"])]),
-        ValueThreshold("loss", upper_bound=math.inf, output_name="head", sub_key="classId:0"),
+        ValueThreshold("loss", upper_bound=1e300, output_name="head", sub_key="classId:0"),
     ],
     change_thresholds=[
         ChangeThreshold("auc", "higher_is_better", absolute=-0.01, relative=0.1),
@@ -53,7 +51,7 @@ def test_digest_follows_the_content() -> None:
         ('{"value_thresholds":[{"metric":"auc","lower_bound":"x"}]}',
          r"value_thresholds\[0\].lower_bound must be a number"),
         ('{"value_thresholds":[{"metric":"auc","lowerbound":1}]}', "unknown field 'lowerbound'"),
-        ('{"value_thresholds":[{"metric":"auc","lower_bound":"NaN"}]}', "NaN is no threshold"),
+        ('{"value_thresholds":[{"metric":"auc","lower_bound":"NaN"}]}', "nan is no threshold"),
         ('{"value_thresholds":[{"metric":"auc","lower_bound":1,"slices":[]}]}', "names no slice"),
         ('{"value_thresholds":[{"metric":"auc","lower_bound":1}],"min_examples":0}', "at least 1"),
         ('{"value_thresholds":[{"metric":"auc","lower_bound":1}],"min_examples":2.5}',
@@ -66,6 +64,36 @@ def test_digest_follows_the_content() -> None:
 )  # fmt: skip
 def test_what_is_wrong_is_named(text: str, message: str) -> None:
     with pytest.raises(InvalidPolicyError, match=message):
+        GatePolicy.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: GatePolicy([ChangeThreshold("auc", absolute=0.0)]),
+        lambda: GatePolicy((), [ValueThreshold("auc", lower_bound=0.5)]),
+        lambda: GatePolicy(ValueThreshold("auc", lower_bound=0.5)),
+        lambda: GatePolicy([ValueThreshold("auc", lower_bound=0.5)], required_slices=["sex"]),
+        lambda: GatePolicy([ValueThreshold("auc", lower_bound=0.5)], min_examples=1.5),
+        lambda: GatePolicy([ValueThreshold("auc", lower_bound=0.5)], min_examples=True),
+        lambda: ValueThreshold("auc", lower_bound=0.5, slices=["sex"]),
+        lambda: ValueThreshold("auc", lower_bound=0.5, slices=SliceSpec(["sex"])),
+        lambda: ValueThreshold("auc", lower_bound=0.5, slices="sex"),
+        lambda: ValueThreshold("auc", "0.9"),
+        lambda: ValueThreshold("auc", lower_bound=True),
+        lambda: ValueThreshold("auc", lower_bound=float("-inf")),
+        lambda: ValueThreshold("auc", lower_bound=0.6, upper_bound=0.5),
+        lambda: ChangeThreshold("auc", relative=float("nan")),
+    ],
+)
+def test_nonsense_is_found_when_the_policy_is_built(build) -> None:
+    with pytest.raises(InvalidPolicyError):
+        build()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "1e999", '{"min_examples": 1e999}', "nul"])
+def test_hostile_texts_are_errors_of_ours(text: str) -> None:
+    with pytest.raises(InvalidPolicyError):
         GatePolicy.from_json(text)
 
 

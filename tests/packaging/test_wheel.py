@@ -25,7 +25,7 @@ def list_package_files(tree: Path) -> set[str]:
         for path in (tree / folder).rglob("*"):
             below = path.relative_to(tree / folder)
             through_link = any((tree / folder / part).is_symlink() for part in below.parents)
-            packaged = path.suffix in {".py", ".csv"} or path.name == "py.typed"
+            packaged = path.suffix in {".py", ".csv", ".j2"} or path.name == "py.typed"
             if path.is_file() and packaged and not through_link:
                 names.add(f"{target}/{below.as_posix()}")
     return names
@@ -79,7 +79,7 @@ def test_core_needs_neither_tfx_nor_tensorflow(built):
         line for line in read_metadata(built.wheel).get_all("Requires-Dist", []) if ";" not in line
     ]
     names = {line.split(">")[0].split("<")[0].strip() for line in required}
-    assert names == {"ml-metadata", "click", "rich"}
+    assert names == {"ml-metadata", "click", "jinja2", "rich"}
 
 
 def test_extras_are_declared(built):

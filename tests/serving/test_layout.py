@@ -45,6 +45,13 @@ def test_a_file_is_no_base_directory(tmp_path: Path, name: str) -> None:
         base_directory(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["a\x00b", "loop/x"])
+def test_impossible_paths_are_errors_of_ours(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(ServingDirectoryError, match="cannot publish into"):
+        base_directory(f"{tmp_path}/{name}")
+
+
 @pytest.mark.parametrize("name", ["s3://bucket/models", "gs://bucket", ""])
 def test_object_stores_are_named_as_not_supported(name: str) -> None:
     with pytest.raises(ServingDirectoryError, match="local or mounted"):

@@ -35,7 +35,15 @@ def base(tmp_path: Path) -> Path:
 
 def publish(source: Path, base: Path, number: int, digest: DirectoryDigest) -> Published:
     with ServingDirectory.lock(base) as directory:
-        return directory.publish(source, number, digest=digest.root, manifest=digest.manifest)
+        return directory.publish(
+            source, number, owner="triple", digest=digest.root, manifest=digest.manifest
+        )
+
+
+def _publish_first(directory: ServingDirectory, source: Path, digest: DirectoryDigest) -> Published:
+    return directory.publish(
+        source, 1, owner="triple", digest=digest.root, manifest=digest.manifest
+    )
 
 
 def visible(base: Path) -> list[str]:
@@ -43,7 +51,9 @@ def visible(base: Path) -> list[str]:
 
 
 def leftovers(base: Path) -> list[Path]:
-    return [path for path in (base / ".tfx_registry").rglob("*") if path.name != "lock"]
+    return [
+        path for path in (base / ".tfx_registry").rglob("*") if path.name not in ("lock", "model")
+    ]
 
 
 def test_publish_copies_every_byte(saved_model: Path, base: Path, digest: DirectoryDigest) -> None:
@@ -71,7 +81,7 @@ def test_a_server_of_another_user_can_read_it(
         publish(saved_model, base, 1, digest)
     finally:
         os.umask(old)
-    for path in [base / "1", *(base / "1").rglob("*")]:
+    for path in [base.parent, base, base / "1", *(base / "1").rglob("*")]:
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == (0o755 if path.is_dir() else 0o644), path
 
@@ -137,6 +147,7 @@ def test_a_source_that_changed_is_not_published(
         directory.publish(
             changed,
             1,
+            owner="triple",
             digest=digest.root,
             manifest=digest.manifest,
             before_visible=lambda: called.append(1),
@@ -155,7 +166,12 @@ def test_nothing_appears_when_the_last_check_refuses(
 
     with ServingDirectory.lock(base) as directory, pytest.raises(RefusedError):
         directory.publish(
-            saved_model, 1, digest=digest.root, manifest=digest.manifest, before_visible=refuse
+            saved_model,
+            1,
+            owner="triple",
+            digest=digest.root,
+            manifest=digest.manifest,
+            before_visible=refuse,
         )
     assert visible(base) == []
     assert leftovers(base) == []
@@ -174,6 +190,99 @@ def test_an_older_version_is_not_published_below_a_newer_one(
     with pytest.raises(RefusedError, match="newer version 1700000000"):
         publish(saved_model, base, 1, digest)
     assert visible(base) == ["1700000000"]
+
+
+@pytest.mark.parametrize("newer", [2, 3, 1700000000])
+def test_an_older_version_that_is_there_already_is_not_taken_for_serving(
+    saved_model: Path, base: Path, digest: DirectoryDigest, newer: int
+) -> None:
+    publish(saved_model, base, 1, digest)
+    publish(saved_model, base, newer, digest)
+    with pytest.raises(RefusedError, match=f"newer version {newer}"):
+        publish(saved_model, base, 1, digest)
+
+
+@pytest.mark.parametrize("name", ["01", "+1", "1 "])
+def test_another_name_of_the_same_number_is_refused(
+    saved_model: Path, base: Path, digest: DirectoryDigest, name: str
+) -> None:
+    (base / name).mkdir(parents=True)
+    with pytest.raises(RefusedError, match="takes for the same version"):
+        publish(saved_model, base, 1, digest)
+    assert visible(base) == [name]
+
+
+def test_a_link_is_not_taken_for_a_version(
+    saved_model: Path, base: Path, digest: DirectoryDigest
+) -> None:
+    base.mkdir(parents=True)
+    (base / "1").symlink_to(saved_model)
+    with pytest.raises(IntegrityError, match="symbolic link"):
+        publish(saved_model, base, 1, digest)
+
+
+def test_a_directory_is_for_one_model(
+    saved_model: Path, base: Path, digest: DirectoryDigest
+) -> None:
+    publish(saved_model, base, 1, digest)
+    with (
+        ServingDirectory.lock(base) as directory,
+        pytest.raises(RefusedError, match="is for the model 'triple'"),
+    ):
+        directory.publish(
+            saved_model, 2, owner="other", digest=digest.root, manifest=digest.manifest
+        )
+    assert visible(base) == ["1"]
+
+
+def test_two_names_of_one_directory_are_one(saved_model: Path, base: Path, tmp_path: Path) -> None:
+    base.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(base)
+    with ServingDirectory.lock(tmp_path / "link") as directory:
+        assert directory.base == base
+
+
+def test_a_base_inside_the_model_is_refused(
+    saved_model: Path, tmp_path: Path, digest: DirectoryDigest
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(saved_model, model)
+    with pytest.raises(InvalidModelError, match="lies inside it"):
+        publish(model, model / "serving", 1, digest)
+
+
+def test_variables_without_an_index_are_refused(
+    saved_model: Path, base: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(saved_model, model)
+    (model / "variables" / "variables.index").unlink()
+    with pytest.raises(InvalidModelError, match="uninitialised"):
+        publish(model, base, 1, digest_path(model))
+
+
+def test_a_source_that_is_gone_is_named_so(base: Path, digest: DirectoryDigest) -> None:
+    with pytest.raises(InvalidModelError, match="is not there"):
+        publish(Path("/nowhere"), base, 1, digest)
+
+
+def test_the_rename_is_made_durable_after_it_happened(
+    saved_model: Path, base: Path, digest: DirectoryDigest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[Path, bool]] = []
+    original = publish_module.fsync_directory
+
+    def note(path: Path) -> None:
+        synced.append((path, (base / "1").exists()))
+        original(path)
+
+    monkeypatch.setattr(publish_module, "fsync_directory", note)
+    publish(saved_model, base, 1, digest)
+    assert synced[-1] == (base, True)
+    assert all(not there for _, there in synced[:-1])
+    synced.clear()
+    publish(saved_model, base, 1, digest)
+    assert synced == [(base, True)]
 
 
 def test_a_full_disk_is_noticed_before_the_copy(
@@ -201,11 +310,15 @@ def test_a_failing_system_call_leaves_nothing(
         with monkeypatch.context() as patch:
             patch.setattr(os, call, fail)
             with pytest.raises(ServingDirectoryError, match="No space left on device"):
-                directory.publish(saved_model, 1, digest=digest.root, manifest=digest.manifest)
+                directory.publish(
+                    saved_model, 1, owner="triple", digest=digest.root, manifest=digest.manifest
+                )
         assert visible(base) == []
         assert leftovers(base) == []
         # And the same publisher can go on.
-        directory.publish(saved_model, 1, digest=digest.root, manifest=digest.manifest)
+        directory.publish(
+            saved_model, 1, owner="triple", digest=digest.root, manifest=digest.manifest
+        )
     assert visible(base) == ["1"]
 
 

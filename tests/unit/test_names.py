@@ -31,7 +31,7 @@ def test_bad_model_names(name: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "alias", ["latest", "LATEST", "3", "", "1st", "a b", "a.b", "x" * 64, None]
+    "alias", ["latest", "LATEST", "Production", "3", "", "1st", "a b", "a.b", "x" * 64, None]
 )
 def test_bad_aliases(alias: object) -> None:
     with pytest.raises(InvalidNameError, match="invalid alias"):
@@ -39,7 +39,7 @@ def test_bad_aliases(alias: object) -> None:
 
 
 def test_good_aliases() -> None:
-    for alias in ("production", "canary-eu", "A_1", "x" * 63):
+    for alias in ("production", "canary-eu", "a_1", "x" * 63):
         assert names.check_alias(alias) == alias
 
 

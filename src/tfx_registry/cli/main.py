@@ -15,19 +15,21 @@ from types import ModuleType
 import click
 
 from tfx_registry._version import __version__
-from tfx_registry.cli import changing, lifecycle, reading, serving
+from tfx_registry.cli import audit, changing, finding, lifecycle, reading, render, serving
 from tfx_registry.cli.common import Settings
 from tfx_registry.errors import RegistryError
 
-__all__ = ["cli", "main"]
+__all__ = ["SECTIONS", "cli", "command_name", "main"]
 
 
 #: The commands, by the section of the help that they stand in.
 SECTIONS: tuple[tuple[str, ModuleType], ...] = (
     ("Look", reading),
+    ("Find", finding),
     ("Change", changing),
     ("Decide", lifecycle),
     ("Serve", serving),
+    ("Audit", audit),
 )
 
 
@@ -39,14 +41,15 @@ class SectionedGroup(click.Group):
         for title, module in SECTIONS:
             rows = [
                 (name, command.get_short_help_str(limit=70))
-                for name in map(_command_name, module.__all__)
+                for name in map(command_name, module.__all__)
                 if (command := self.get_command(ctx, name)) is not None
             ]
             with formatter.section(title):
                 formatter.write_dl(rows)
 
 
-def _command_name(name: str) -> str:
+def command_name(name: str) -> str:
+    """Returns the word on the command line for a command's name in Python."""
     return name.rstrip("_").replace("_", "-")
 
 
@@ -76,7 +79,7 @@ def cli(context: click.Context, registry: str | None, as_json: bool, verbose: bo
 
 for _, _module in SECTIONS:
     for _name in _module.__all__:
-        cli.add_command(getattr(_module, _name), _command_name(_name))
+        cli.add_command(getattr(_module, _name), command_name(_name))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,8 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.format_message()} See 'tfx-registry --help'.", 2)
     except click.exceptions.Abort:
         return _fail("interrupted; what was recorded stays, repeat to finish", 1)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of the pipe is gone; that is its business
+    except SystemExit:
+        # click ends so when the reader of the pipe has gone, which is its business, and after
+        # completing a word.
         return 0
     except Exception as error:
         logging.getLogger(__name__).info("traceback", exc_info=True)
@@ -109,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    click.echo(f"error: {render.printable(' '.join(message.split()))}", err=True)
     return code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +35,7 @@ __all__ = [
     "models",
     "print_json",
     "print_table",
+    "printable",
     "time",
     "version",
     "version_json",
@@ -50,6 +52,7 @@ _STYLES = {
     "registered": "",
 }
 _PIPE_WIDTH = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def done(message: str, document: Any, *, as_json: bool) -> None:
@@ -57,7 +60,7 @@ def done(message: str, document: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        click.echo(message)
+        click.echo(printable(message))
 
 
 def models(heads: Sequence[Head], *, as_json: bool) -> None:
@@ -155,7 +158,7 @@ def version(v: Version, *, as_json: bool) -> None:
     width = max(len(key) for key, _ in rows)
     for key, value in rows:
         if value:
-            click.echo(f"{key:<{width}}  {value}")
+            click.echo(f"{key:<{width}}  {printable(value)}")
     if v.metrics:
         click.echo()
         _print_metrics(v.metrics)
@@ -313,16 +316,22 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table; in a pipe without colours and without cutting lines."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     # A pipe has no width: wide lines are better there than wrapped ones.
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in header:
-        table.add_column(name, overflow="fold")
+        table.add_column(escape(printable(name)), overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     console.print(table)
+
+
+def printable(text: str) -> str:
+    """Writes control characters visibly, so that no stored text can steer a terminal."""
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def _escape(text: str) -> str:

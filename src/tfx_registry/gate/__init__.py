@@ -1,7 +1,7 @@
 """The gate: pure functions from a policy and measured numbers to a decision."""
 
 from tfx_registry.gate.decide import Contender, Situation, blocked, decide, summarize
-from tfx_registry.gate.evaluation import Evaluation, MetricId, normalize_location
+from tfx_registry.gate.evaluation import EvaluatedModel, Evaluation, MetricId, normalize_location
 from tfx_registry.gate.policy import (
     BaselineRule,
     ChangeThreshold,
@@ -18,6 +18,7 @@ __all__ = [
     "Check",
     "Contender",
     "Direction",
+    "EvaluatedModel",
     "Evaluation",
     "GatePolicy",
     "GateReport",

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tfx_registry import codec
-from tfx_registry.gate.evaluation import EXAMPLE_COUNT, Evaluation, MetricId, normalize_location
+from tfx_registry.gate.evaluation import (
+    EXAMPLE_COUNT,
+    EvaluatedModel,
+    Evaluation,
+    MetricId,
+    normalize_location,
+)
 from tfx_registry.gate.policy import (
     BaselineRule,
     ChangeThreshold,
@@ -36,20 +42,22 @@ __all__ = ["Contender", "Situation", "blocked", "decide", "summarize"]
 
 @dataclass(frozen=True)
 class Contender:
-    """A registered version, and where its bytes may have been evaluated.
+    """A registered version.
 
     Attributes:
         number: Number of the version.
         digest: Root digest of its bytes.
-        locations: Paths and URIs that hold these bytes.
+        manifest: Manifest digest of its bytes; what was evaluated must have the same.
+        locations: Where its bytes were when it was registered, for messages.
     """
 
     number: int
     digest: str
-    locations: tuple[str, ...]
+    manifest: str
+    locations: tuple[str, ...] = ()
 
-    def is_at(self, location: str) -> bool:
-        """Tells whether a location is one of those that hold the bytes."""
+    def is_named_by(self, location: str) -> bool:
+        """Tells whether a location is one where the bytes were when they were registered."""
         return normalize_location(location) in {normalize_location(x) for x in self.locations}
 
 
@@ -62,12 +70,15 @@ class Situation:
         alias: The alias whose serving version is the baseline.
         candidate: The version that wants to serve.
         serving: The version that serves under the alias, or None.
+        unfinished: What to say of a promotion that made a version visible and was not recorded;
+            "" when there is none.
     """
 
     model: str
     alias: str
     candidate: Contender
     serving: Contender | None = None
+    unfinished: str = ""
 
 
 def decide(policy: GatePolicy, evaluation: Evaluation, situation: Situation) -> GateReport:
@@ -79,8 +90,8 @@ def decide(policy: GatePolicy, evaluation: Evaluation, situation: Situation) -> 
         situation: What the registry knows.
 
     Returns:
-        The report. The same arguments give the same report, and neither the order of rules nor
-        the order of slices changes it.
+        The report. The same arguments give the same report. The order of rules and of slices
+        changes neither the verdict nor the checks.
     """
     problems = list(_problems_of(evaluation, situation))
     if problems:
@@ -88,15 +99,15 @@ def decide(policy: GatePolicy, evaluation: Evaluation, situation: Situation) -> 
     baseline, checks, notes = _baseline(policy, evaluation, situation)
     for value_rule in policy.value_thresholds:
         checks += _apply(value_rule, policy, evaluation, _check_value)
-    if baseline is not None:
-        for change_rule in policy.change_thresholds:
-            checks += _apply(change_rule, policy, evaluation, _check_change)
-    elif policy.change_thresholds:
-        left_out = ", ".join(sorted({str(_metric_of(r)) for r in policy.change_thresholds}))
+    for change_rule in policy.change_thresholds:
+        # Without a baseline there is no change, but the numbers must be there all the same.
+        check = _check_change if baseline is not None else _check_present
+        checks += _apply(change_rule, policy, evaluation, check)
+    if baseline is None and policy.change_thresholds:
+        left_out = ", ".join(sorted({rule.metric for rule in policy.change_thresholds}))
         notes.append(f"changes not checked, for want of a baseline: {left_out}")
     for spec in policy.required_slices:
-        if not _matching(evaluation, spec):
-            checks.append(_slice_missing(spec))
+        checks += _missing_slices(evaluation, spec)
     return _report(policy, evaluation, situation, checks, notes, baseline)
 
 
@@ -119,16 +130,20 @@ def blocked(
 
 
 def _problems_of(evaluation: Evaluation, situation: Situation) -> Iterator[Check]:
-    if not any(evaluation.candidate.values()):
+    if situation.unfinished:
+        yield _failure(Reason.PROMOTION_UNFINISHED, situation.unfinished)
+    candidate = evaluation.candidate
+    if candidate is None or not any(candidate.metrics.values()):
         yield _failure(
             Reason.EVALUATION_EMPTY,
             f"the evaluation at {evaluation.location!r} holds no metric of the candidate",
         )
-    elif not situation.candidate.is_at(evaluation.candidate_location):
+    elif candidate.manifest != situation.candidate.manifest:
         yield _failure(
             Reason.EVALUATION_OF_ANOTHER_MODEL,
             f"the evaluation at {evaluation.location!r} is of the model at "
-            f"{evaluation.candidate_location!r}, not of version {situation.candidate.number}",
+            f"{candidate.location!r}, which does not hold the bytes of version "
+            f"{situation.candidate.number}",
         )
 
 
@@ -137,18 +152,13 @@ def _baseline(
 ) -> tuple[Contender | None, list[Check], list[str]]:
     """Finds the baseline to compare with; None with a failing check, or with a note."""
     serving = situation.serving
-    if evaluation.baseline_location:
-        if serving is not None and serving.is_at(evaluation.baseline_location):
+    if evaluation.baseline is not None:
+        if serving is not None and evaluation.baseline.manifest == serving.manifest:
             return serving, [], []
-        now = f"version {serving.number} serves" if serving is not None else "no version serves"
-        message = (
-            f"the evaluation compared with the model at {evaluation.baseline_location!r}, but "
-            f"{now} under {situation.alias!r}"
-        )
+        reason, message = _wrong_baseline(evaluation.baseline, situation)
         if policy.baseline is BaselineRule.ALLOW:
             return None, [], [message]
-        hint = "; use ProductionModelStrategy to compare with what serves"
-        return None, [_failure(Reason.BASELINE_IS_NOT_SERVING, message + hint)], []
+        return None, [_failure(reason, message)], []
     if serving is None and policy.baseline is not BaselineRule.REQUIRE:
         return None, [], [f"first version: nothing serves under {situation.alias!r} yet"]
     if serving is not None and policy.baseline is BaselineRule.ALLOW:
@@ -159,9 +169,23 @@ def _baseline(
     else:
         message = (
             f"version {serving.number} serves under {situation.alias!r}, but the evaluation has no "
-            "baseline model to compare with"
+            "baseline model to compare with; use ProductionModelStrategy"
         )
     return None, [_failure(Reason.BASELINE_MISSING, message)], []
+
+
+def _wrong_baseline(baseline: EvaluatedModel, situation: Situation) -> tuple[Reason, str]:
+    serving = situation.serving
+    if serving is not None and serving.is_named_by(baseline.location):
+        return Reason.BASELINE_BYTES_CHANGED, (
+            f"the model at {baseline.location!r}, which was compared with, does not hold the bytes "
+            f"of version {serving.number} any more"
+        )
+    now = f"version {serving.number} serves" if serving is not None else "no version serves"
+    return Reason.BASELINE_IS_NOT_SERVING, (
+        f"the evaluation compared with the model at {baseline.location!r}, but {now} under "
+        f"{situation.alias!r}; use ProductionModelStrategy to compare with what serves"
+    )
 
 
 R = TypeVar("R", ValueThreshold, ChangeThreshold)
@@ -171,26 +195,47 @@ def _apply(
     rule: R,
     policy: GatePolicy,
     evaluation: Evaluation,
-    check: Callable[[R, Evaluation, SliceKey], Check],
+    check: Callable[[R, MetricId, Evaluation, SliceKey], Check],
 ) -> Iterator[Check]:
-    """Asks one rule on each slice that it is about."""
-    metric = _metric_of(rule)
+    """Asks one rule on each slice that it is about, for each variant of its metric."""
+    metrics = sorted({m for row in evaluation.numbers.values() for m in row if rule.is_about(m)})
     for spec in rule.slices:
-        keys = _matching(evaluation, spec)
-        if not keys:
-            yield _slice_missing(spec, metric)
-        for key in keys:
-            yield check(rule, evaluation, key)
+        yield from _missing_slices(evaluation, spec, rule.metric)
+        for key in filter(spec.matches, evaluation.numbers):
+            if not metrics:
+                yield _metric_missing(_metric_of(rule), key, evaluation)
+            for metric in metrics:
+                yield check(rule, metric, evaluation, key)
             yield from _check_examples(policy, evaluation, key)
     # TFMA fails a metric that has a threshold anywhere and is missing in any slice.
-    for key in sorted(evaluation.candidate):
-        if metric not in evaluation.candidate[key]:
-            yield _metric_missing(metric, key, evaluation)
+    for key, row in evaluation.numbers.items():
+        for metric in metrics:
+            if metric not in row:
+                yield _metric_missing(metric, key, evaluation)
 
 
-def _check_value(rule: ValueThreshold, evaluation: Evaluation, key: SliceKey) -> Check:
-    metric = MetricId(rule.metric, rule.output_name, rule.sub_key)
-    value = evaluation.candidate[key].get(metric)
+def _check_present(
+    rule: ChangeThreshold, metric: MetricId, evaluation: Evaluation, key: SliceKey
+) -> Check:
+    value = evaluation.numbers[key].get(metric)
+    if value is None:
+        return _metric_missing(metric, key, evaluation)
+    examples = evaluation.examples(key)
+    return Check(
+        True,
+        f"{describe(key, str(metric))} {format_number(value)}, not compared" + _counted(examples),
+        rule="present",
+        metric=str(metric),
+        slice=key,
+        value=value,
+        examples=examples,
+    )
+
+
+def _check_value(
+    rule: ValueThreshold, metric: MetricId, evaluation: Evaluation, key: SliceKey
+) -> Check:
+    value = evaluation.numbers[key].get(metric)
     if value is None:
         return _metric_missing(metric, key, evaluation)
     low, high = rule.lower_bound, rule.upper_bound
@@ -214,20 +259,20 @@ def _check_value(rule: ValueThreshold, evaluation: Evaluation, key: SliceKey) ->
         str(metric),
         key,
         value,
-        evaluation.baseline.get(key, {}).get(metric),
-        evaluation.change(key, metric),
-        bound,
-        examples,
+        evaluation.baseline_numbers.get(key, {}).get(metric),
+        bound=bound,
+        examples=examples,
     )
 
 
-def _check_change(rule: ChangeThreshold, evaluation: Evaluation, key: SliceKey) -> Check:
-    metric = MetricId(rule.metric, rule.output_name, rule.sub_key)
-    value = evaluation.candidate[key].get(metric)
-    before = evaluation.baseline.get(key, {}).get(metric)
-    change = evaluation.change(key, metric)
-    if value is None or before is None or change is None:
+def _check_change(
+    rule: ChangeThreshold, metric: MetricId, evaluation: Evaluation, key: SliceKey
+) -> Check:
+    value = evaluation.numbers[key].get(metric)
+    before = evaluation.baseline_numbers.get(key, {}).get(metric)
+    if value is None or before is None:
         return _metric_missing(metric, key, evaluation)
+    change = value - before
     higher = rule.direction is Direction.HIGHER_IS_BETTER
     # As in TFMA: a baseline of zero has no relative change.
     ratio = math.nan if math.isclose(before, 0.0) else change / before
@@ -288,17 +333,13 @@ def _check_examples(policy: GatePolicy, evaluation: Evaluation, key: SliceKey) -
         )
 
 
-def _matching(evaluation: Evaluation, spec: SliceSpec) -> list[SliceKey]:
-    return sorted(key for key in evaluation.candidate if spec.matches(key))
-
-
 def _metric_of(rule: ValueThreshold | ChangeThreshold) -> MetricId:
-    return MetricId(rule.metric, rule.output_name, rule.sub_key)
+    return MetricId(rule.metric, rule.output_name, rule.sub_key, rule.aggregation)
 
 
 def _metric_missing(metric: MetricId, key: SliceKey, evaluation: Evaluation) -> Check:
-    in_candidate = metric in evaluation.candidate.get(key, {})
-    known = evaluation.baseline if in_candidate else evaluation.candidate
+    in_candidate = metric in evaluation.numbers.get(key, {})
+    known = evaluation.baseline_numbers if in_candidate else evaluation.numbers
     others = ", ".join(sorted({str(m) for m in known.get(key, {})})) or "none"
     whose = "the baseline" if in_candidate else "the candidate"
     return _failure(
@@ -309,14 +350,25 @@ def _metric_missing(metric: MetricId, key: SliceKey, evaluation: Evaluation) -> 
     )
 
 
-def _slice_missing(spec: SliceSpec, metric: MetricId | None = None) -> Check:
+def _missing_slices(evaluation: Evaluation, spec: SliceSpec, metric: str = "") -> Iterator[Check]:
+    """Finds slices that a spec means and the candidate was not measured on."""
     asked = f", asked for {metric}" if metric else ""
-    return _failure(
-        Reason.SLICE_MISSING,
-        f"slice {spec} is missing in the evaluation{asked}",
-        slice_key=tuple(sorted(spec.feature_values.items())),
-        metric=str(metric) if metric else "",
-    )
+    matching = [key for key in evaluation.slices() if spec.matches(key)]
+    if not matching:
+        yield _failure(
+            Reason.SLICE_MISSING,
+            f"slice {spec} is missing in the evaluation{asked}",
+            slice_key=tuple(sorted(spec.feature_values.items())),
+            metric=metric,
+        )
+    for key in matching:
+        if key not in evaluation.numbers:
+            yield _failure(
+                Reason.SLICE_MISSING,
+                f"{describe(key)} was measured on the baseline, not on the candidate{asked}",
+                slice_key=key,
+                metric=metric,
+            )
 
 
 def _failure(reason: Reason, message: str, *, slice_key: SliceKey = (), metric: str = "") -> Check:
@@ -352,10 +404,10 @@ def _report(
         candidate=Compared(
             situation.candidate.number,
             situation.candidate.digest,
-            evaluation.candidate_location,
+            evaluation.candidate.location if evaluation.candidate else "",
         ),
-        baseline=Compared(baseline.number, baseline.digest, evaluation.baseline_location)
-        if baseline
+        baseline=Compared(baseline.number, baseline.digest, evaluation.baseline.location)
+        if baseline and evaluation.baseline
         else None,
         baseline_rule=policy.baseline.value,
         alias=situation.alias,
@@ -372,11 +424,13 @@ def _report(
 
 def _numbers(policy: GatePolicy, evaluation: Evaluation) -> Iterator[tuple[str, SliceKey, float]]:
     """The candidate's numbers worth keeping: all on the whole data, and those that rules name."""
-    named = {_metric_of(rule) for rule in policy.value_thresholds}
-    named |= {_metric_of(rule) for rule in policy.change_thresholds}
-    for key in sorted(evaluation.candidate):
-        for metric, value in sorted(evaluation.candidate[key].items()):
-            if not key or metric in named or metric.name == EXAMPLE_COUNT:
+    rules: list[ValueThreshold | ChangeThreshold] = []
+    rules += policy.value_thresholds
+    rules += policy.change_thresholds
+    for key in sorted(evaluation.numbers):
+        for metric, value in sorted(evaluation.numbers[key].items()):
+            named = any(rule.is_about(metric) for rule in rules)
+            if not key or named or metric.name == EXAMPLE_COUNT:
                 yield str(metric), key, value
 
 

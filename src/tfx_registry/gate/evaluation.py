@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tfx_registry.records import SliceKey
 
-__all__ = ["EXAMPLE_COUNT", "Evaluation", "MetricId", "normalize_location"]
+__all__ = ["EXAMPLE_COUNT", "EvaluatedModel", "Evaluation", "MetricId", "normalize_location"]
 
 #: TFMA's name of the metric that counts examples; it is among TFMA's default metrics.
 EXAMPLE_COUNT = "example_count"
@@ -21,20 +22,40 @@ class MetricId:
     Attributes:
         name: Name of the metric.
         output_name: Output of a multi-output model, or "".
-        sub_key: TFMA sub key as text, or "".
+        sub_key: TFMA sub key as text, such as "classId:0", or "".
+        aggregation: How classes were aggregated, such as "macro_average", or "".
+        weighting: "weighted" where examples counted by their weight, else "".
     """
 
     name: str
     output_name: str = ""
     sub_key: str = ""
+    aggregation: str = ""
+    weighting: str = ""
 
     def __str__(self) -> str:
-        """For people: `auc`, `auc (classId:0)`, `head/auc`."""
+        """For people: `auc`, `auc (classId:0)`, `head/auc (macro_average, weighted)`."""
         text = f"{self.output_name}/{self.name}" if self.output_name else self.name
-        return f"{text} ({self.sub_key})" if self.sub_key else text
+        more = ", ".join(filter(None, (self.sub_key, self.aggregation, self.weighting)))
+        return f"{text} ({more})" if more else text
 
 
 Table = Mapping[SliceKey, Mapping[MetricId, float]]
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """One of the models of an evaluation.
+
+    Attributes:
+        location: Where it lay.
+        manifest: Manifest digest of the bytes that lie there now, "" when they are out of reach.
+        metrics: Its numbers by slice.
+    """
+
+    location: str
+    manifest: str = ""
+    metrics: Table = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,41 +64,45 @@ class Evaluation:
 
     Attributes:
         location: Where the result lies.
-        candidate_location: Where the evaluated candidate lay, "" if unknown.
-        baseline_location: Where the baseline lay, "" if there was none.
+        candidate: The candidate; None when the result is empty.
+        baseline: The baseline; None when there was none.
         data_location: Where the examples lay, as far as TFMA says.
-        candidate: The candidate's numbers by slice.
-        baseline: The baseline's numbers by slice; empty if there was none.
-        diff: Candidate minus baseline by slice, as TFMA computed it.
         digest: SHA-256 over the files of the result, or "".
     """
 
     location: str
-    candidate_location: str = ""
-    baseline_location: str = ""
+    candidate: EvaluatedModel | None = None
+    baseline: EvaluatedModel | None = None
     data_location: str = ""
-    candidate: Table = field(default_factory=dict)
-    baseline: Table = field(default_factory=dict)
-    diff: Table = field(default_factory=dict)
     digest: str = ""
 
-    def change(self, slice_key: SliceKey, metric: MetricId) -> float | None:
-        """Returns candidate minus baseline on a slice, or None when either is unknown."""
-        known = self.diff.get(slice_key, {}).get(metric)
-        if known is not None:
-            return known
-        before = self.baseline.get(slice_key, {}).get(metric)
-        after = self.candidate.get(slice_key, {}).get(metric)
-        return None if before is None or after is None else after - before
+    @property
+    def numbers(self) -> Table:
+        """The candidate's numbers by slice."""
+        return self.candidate.metrics if self.candidate else {}
+
+    @property
+    def baseline_numbers(self) -> Table:
+        """The baseline's numbers by slice."""
+        return self.baseline.metrics if self.baseline else {}
+
+    def slices(self) -> list[SliceKey]:
+        """Returns every slice that either model was measured on, in order."""
+        return sorted({*self.numbers, *self.baseline_numbers})
 
     def examples(self, slice_key: SliceKey) -> int | None:
-        """Returns the number of examples in a slice, or None when it was not counted."""
-        counts = [
-            value
-            for metric, value in self.candidate.get(slice_key, {}).items()
+        """Returns the number of examples in a slice, or None when it was not counted.
+
+        A count that is no number is 0. Where TFMA counted with and without weights, the count
+        without holds; else the least of several.
+        """
+        counts = {
+            metric: value if math.isfinite(value) else 0.0
+            for metric, value in self.numbers.get(slice_key, {}).items()
             if metric.name == EXAMPLE_COUNT
-        ]
-        return int(min(counts)) if counts else None
+        }
+        plain = [value for metric, value in counts.items() if not metric.weighting]
+        return int(min(plain or counts.values())) if counts else None
 
 
 def normalize_location(location: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tfx_registry import codec
 from tfx_registry.errors import InvalidPolicyError
+from tfx_registry.gate.evaluation import MetricId
 from tfx_registry.records import SliceKey
 
 __all__ = [
@@ -119,6 +120,7 @@ class ValueThreshold:
         slices: Where the rule holds.
         output_name: Output of a multi-output model, or "".
         sub_key: TFMA sub key as text, such as "classId:0" or "topK:5", or "".
+        aggregation: "micro_average", "macro_average", "weighted_macro_average", or "".
     """
 
     metric: str
@@ -127,10 +129,22 @@ class ValueThreshold:
     slices: tuple[SliceSpec, ...] = _OVERALL
     output_name: str = ""
     sub_key: str = ""
+    aggregation: str = ""
 
     def __post_init__(self) -> None:
         """Checks the rule."""
-        _check_rule(self, self.lower_bound, self.upper_bound, "lower_bound or upper_bound")
+        low, high = self.lower_bound, self.upper_bound
+        _check_rule(self, low, high, "lower_bound or upper_bound")
+        if low is not None and high is not None and low > high:
+            raise InvalidPolicyError(
+                f"invalid rule on {self.metric!r}",
+                f"the lower bound {low} is above the upper bound {high}, so it would block all",
+                "correct the bounds",
+            )
+
+    def is_about(self, metric: MetricId) -> bool:
+        """Tells whether the rule is about a number; weighted and unweighted both count."""
+        return _is_about(self, metric)
 
 
 @dataclass(frozen=True)
@@ -149,6 +163,7 @@ class ChangeThreshold:
         slices: Where the rule holds.
         output_name: Output of a multi-output model, or "".
         sub_key: TFMA sub key as text, or "".
+        aggregation: "micro_average", "macro_average", "weighted_macro_average", or "".
     """
 
     metric: str
@@ -158,6 +173,11 @@ class ChangeThreshold:
     slices: tuple[SliceSpec, ...] = _OVERALL
     output_name: str = ""
     sub_key: str = ""
+    aggregation: str = ""
+
+    def is_about(self, metric: MetricId) -> bool:
+        """Tells whether the rule is about a number; weighted and unweighted both count."""
+        return _is_about(self, metric)
 
     def __post_init__(self) -> None:
         """Checks the rule."""
@@ -192,8 +212,12 @@ class GatePolicy:
 
     def __post_init__(self) -> None:
         """Checks the policy as a whole."""
-        for name in ("value_thresholds", "change_thresholds", "required_slices"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name, kind in (
+            ("value_thresholds", ValueThreshold),
+            ("change_thresholds", ChangeThreshold),
+            ("required_slices", SliceSpec),
+        ):
+            object.__setattr__(self, name, _tuple_of(kind, getattr(self, name), name))
         try:
             object.__setattr__(self, "baseline", BaselineRule(self.baseline))
         except ValueError as error:
@@ -208,7 +232,7 @@ class GatePolicy:
                 "it has no threshold, so it would pass every model",
                 "add a ValueThreshold or a ChangeThreshold",
             )
-        if self.min_examples < 1:
+        if type(self.min_examples) is not int or self.min_examples < 1:
             raise InvalidPolicyError(
                 f"invalid min_examples {self.min_examples!r}",
                 "a slice without examples shows nothing",
@@ -239,28 +263,54 @@ class GatePolicy:
         """
         try:
             return codec.decode(cls, json.loads(text), strict=True)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise InvalidPolicyError(
                 "invalid gate policy", str(error), "correct the policy"
             ) from error
 
 
 def _check_rule(rule: Any, first: float | None, second: float | None, what: str) -> None:
-    object.__setattr__(rule, "slices", tuple(rule.slices))
     if not isinstance(rule.metric, str) or not rule.metric:
         raise InvalidPolicyError("invalid rule", "it names no metric", "name the metric")
+    where = f"invalid rule on {rule.metric!r}"
+    object.__setattr__(rule, "slices", _tuple_of(SliceSpec, rule.slices, "slices"))
     if first is None and second is None:
-        raise InvalidPolicyError(
-            f"invalid rule on {rule.metric!r}", "it has no threshold", f"give {what}"
-        )
+        raise InvalidPolicyError(where, "it has no threshold", f"give {what}")
     if not rule.slices:
         raise InvalidPolicyError(
-            f"invalid rule on {rule.metric!r}",
+            where,
             "it names no slice, so it would never apply",
             "leave slices out for the whole data set, or name slices",
         )
     for number in (first, second):
-        if number is not None and math.isnan(number):
+        if number is None:
+            continue
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            raise InvalidPolicyError(where, f"{number!r} is not a number", f"give {what}")
+        if not math.isfinite(number):
             raise InvalidPolicyError(
-                f"invalid rule on {rule.metric!r}", "NaN is no threshold", f"give {what}"
+                where, f"{number} is no threshold: it would decide nothing", f"give {what}"
             )
+
+
+def _tuple_of(kind: type, values: Any, name: str) -> tuple[Any, ...]:
+    """Takes any sequence of objects of a kind and returns a tuple."""
+    items = () if isinstance(values, (str, kind)) else tuple(values)
+    wrong = [values] if isinstance(values, (str, kind)) else items
+    for item in wrong:
+        if isinstance(values, (str, kind)) or not isinstance(item, kind):
+            raise InvalidPolicyError(
+                f"invalid {name}",
+                f"it is a sequence of {kind.__name__}, and holds {item!r}"[:200],
+                f"write {name}=[{kind.__name__}(...)]",
+            )
+    return items
+
+
+def _is_about(rule: ValueThreshold | ChangeThreshold, metric: MetricId) -> bool:
+    return (rule.metric, rule.output_name, rule.sub_key, rule.aggregation) == (
+        metric.name,
+        metric.output_name,
+        metric.sub_key,
+        metric.aggregation,
+    )

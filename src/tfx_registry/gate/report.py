@@ -30,7 +30,9 @@ class Reason(str, enum.Enum):
     EVALUATION_OF_ANOTHER_MODEL = "evaluation_of_another_model"
     EVALUATION_AMBIGUOUS = "evaluation_ambiguous"
     MODEL_BYTES_CHANGED = "model_bytes_changed"
+    PROMOTION_UNFINISHED = "promotion_unfinished"
     BASELINE_MISSING = "baseline_missing"
+    BASELINE_BYTES_CHANGED = "baseline_bytes_changed"
     BASELINE_IS_NOT_SERVING = "baseline_is_not_serving"
 
 

@@ -70,7 +70,8 @@ class Decided:
         alias: The alias whose serving version was the baseline.
         baseline: Version that it was compared with, or None.
         baseline_digest: Root digest of the baseline's bytes, or "".
-        head_seq: Sequence number of the head when the baseline was looked up.
+        serving_seq: Sequence number of the deployment that served under the alias when the
+            baseline was looked up, 0 for none.
         reasons: One readable line for each failure.
         notes: Remarks that did not block.
         metrics: The candidate's numbers that the decision looked at.
@@ -84,7 +85,7 @@ class Decided:
     alias: str
     baseline: int | None = None
     baseline_digest: str = ""
-    head_seq: int = 0
+    serving_seq: int = 0
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ()

@@ -34,6 +34,7 @@ from tfx_registry.registry.events import (
     Payload,
     PolicySet,
     Promoted,
+    PublishStarted,
     Registered,
     Rejected,
 )
@@ -109,6 +110,9 @@ def apply(before: Snapshot, event: Event) -> Snapshot:
         head, changed = _move_alias(head, before.versions, payload.alias, None, event.seq)
     elif isinstance(payload, Promoted):
         head, changed = _promote(head, before.versions, payload, event)
+    elif isinstance(payload, PublishStarted):
+        begun = _deployment(payload, event)
+        head = dataclasses.replace(head, unfinished={**head.unfinished, payload.destination: begun})
     elif isinstance(payload, PolicySet):
         head = dataclasses.replace(head, policy=payload.policy)
     head = dataclasses.replace(head, seq=event.seq, digest=event.digest(), updated=event.time)
@@ -177,7 +181,9 @@ def _changes(version: Version, payload: AboutOne, event: Event) -> dict[str, Any
             event.seq,
             event.time,
             event.actor,
+            payload.alias,
             payload.baseline,
+            payload.serving_seq,
             payload.reasons,
             payload.notes,
         )
@@ -234,8 +240,16 @@ def _promote(
     version = changed[payload.number]
     serving = tuple(sorted({*version.serving, payload.destination}))
     changed[payload.number] = dataclasses.replace(version, serving=serving, seq=event.seq)
-    deployment = Deployment(
+    deployment = _deployment(payload, event)
+    deployments = {**head.deployments, payload.destination: deployment}
+    unfinished = {d: u for d, u in head.unfinished.items() if d != payload.destination}
+    head = dataclasses.replace(
+        head, deployments=dict(sorted(deployments.items())), unfinished=unfinished
+    )
+    return head, changed
+
+
+def _deployment(payload: Promoted | PublishStarted, event: Event) -> Deployment:
+    return Deployment(
         payload.destination, payload.alias, payload.number, event.seq, event.time, event.actor
     )
-    deployments = {**head.deployments, payload.destination: deployment}
-    return dataclasses.replace(head, deployments=dict(sorted(deployments.items()))), changed

@@ -8,8 +8,9 @@ from tfx_registry.errors import (
     ConflictError,
     IntegrityError,
     RefusedError,
+    RejectedError,
 )
-from tfx_registry.records import Head, Verdict, Version
+from tfx_registry.records import DecisionSummary, Head, Verdict, Version
 from tfx_registry.registry.events import Decided, Payload, Promoted, PublishStarted
 from tfx_registry.registry.writer import RegistryWriter
 
@@ -48,23 +49,33 @@ class Promotions(RegistryWriter):
 
         def plan(head: Head | None) -> Payload:
             now = head.serving(decision.alias) if head else None
-            if now is not None and now.seq > decision.head_seq:
+            if (now.seq if now else 0) != decision.serving_seq:
+                serves = f"version {now.number} serves" if now else "nothing serves"
                 raise ConflictError(
                     f"cannot record a decision on {version.ref}",
-                    f"version {now.number} began to serve under {decision.alias!r} meanwhile",
-                    "evaluate against the new baseline and decide again",
+                    f"{serves} under {decision.alias!r} now, and the decision was made against "
+                    "something else",
+                    "evaluate against what serves and decide again",
                 )
             return decision
 
         self._commit(model, plan, actor, reason)
         return self.get(model, decision.number)
 
-    def check_promotable(self, model: str, number: int, *, required_approvals: int = 0) -> Version:
-        """Checks that a version may be published.
+    def check_promotable(
+        self,
+        model: str,
+        number: int,
+        *,
+        alias: str = "production",
+        required_approvals: int = 0,
+    ) -> Version:
+        """Checks that a version may be published under an alias.
 
         Args:
             model: Name of the model.
             number: The version.
+            alias: The alias; the gate must have decided for it, against what serves under it now.
             required_approvals: How many people besides the registrant must have approved; the
                 access policy may ask for more.
 
@@ -73,15 +84,16 @@ class Promotions(RegistryWriter):
 
         Raises:
             NotFoundError: There is no such version.
-            RefusedError: The gate has not decided or has blocked it, and no override holds; it is
+            RefusedError: The gate has not decided, has blocked it, or decided for another alias or
+                against a version that does not serve any more, and no override holds; it is
                 archived or rejected; or approvals are missing.
         """
         version = self.get(model, number)
-        self._check_gate(version)
+        self._check_gate(version, alias)
         self._check_people(version, required_approvals)
         return version
 
-    def _check_gate(self, version: Version) -> None:
+    def _check_gate(self, version: Version, alias: str) -> None:
         if version.override is not None and version.override.holds_at(self._now()):
             return
         decision = version.decision
@@ -99,6 +111,30 @@ class Promotions(RegistryWriter):
                 f"the gate blocked it: {shown}" + (f" (and {more} more)" if more > 0 else ""),
                 f"see all reasons with 'tfx-registry show {version.ref}'",
             )
+        if decision.alias != alias:
+            raise RefusedError(
+                f"cannot promote {version.ref} under {alias!r}",
+                f"the gate passed it for {decision.alias!r}",
+                f"run VersionGate for {alias!r}",
+            )
+        self._check_current(version, decision)
+
+    def _check_current(self, version: Version, decision: DecisionSummary) -> None:
+        """Refuses a decision that was made against something that does not serve any more."""
+        now = self.serving(version.model, decision.alias)
+        if (now.seq if now else 0) == decision.serving_seq or (
+            now is not None and now.number == version.number
+        ):
+            return
+        if decision.baseline is None and decision.serving_seq:
+            return  # a policy that allows promotion without a comparison
+        against = f"version {decision.baseline}" if decision.baseline else "nothing"
+        serves = f"version {now.number} serves" if now else "nothing serves"
+        raise RefusedError(
+            f"cannot promote {version.ref}",
+            f"the gate compared it with {against}, and {serves} under {decision.alias!r} now",
+            "evaluate it against what serves and run VersionGate again",
+        )
 
     def _check_people(self, version: Version, required_approvals: int) -> None:
         if version.archived:
@@ -107,7 +143,7 @@ class Promotions(RegistryWriter):
             )
         for word in version.approvals:
             if not word.approved:
-                raise RefusedError(
+                raise RejectedError(
                     f"cannot promote {version.ref}",
                     f"{word.actor} rejected it: {word.reason}",
                     "talk to them; their approval would take the rejection back",
@@ -123,6 +159,25 @@ class Promotions(RegistryWriter):
                 f"{len(given)} of {required} approvals were given"
                 + ("" if own_counts else f" by others than {version.actor}, who registered it"),
                 f"let somebody run 'tfx-registry approve {version.ref}'",
+            )
+
+    def check_destination(self, model: str, destination: str, alias: str) -> None:
+        """Refuses a serving directory that serves another alias of the model.
+
+        Args:
+            model: Name of the model.
+            destination: The serving base directory.
+            alias: The alias that is to serve there.
+
+        Raises:
+            RefusedError: Another alias serves there.
+        """
+        deployment = self.head(model).deployments.get(destination)
+        if deployment is not None and deployment.alias != alias:
+            raise RefusedError(
+                f"cannot promote {model!r} under {alias!r} into {destination!r}",
+                f"version {deployment.number} serves there under {deployment.alias!r}",
+                "give each alias a serving directory of its own",
             )
 
     def record_intent(
@@ -151,7 +206,9 @@ class Promotions(RegistryWriter):
         """
 
         def plan(_: Head | None) -> Payload:
-            version = self.check_promotable(model, number, required_approvals=required_approvals)
+            version = self.check_promotable(
+                model, number, alias=alias, required_approvals=required_approvals
+            )
             return PublishStarted(number, destination, alias, version.digest)
 
         names.check_alias(alias)
@@ -188,7 +245,10 @@ class Promotions(RegistryWriter):
         """
 
         def plan(head: Head | None) -> Payload | None:
-            version = self.check_promotable(model, number, required_approvals=required_approvals)
+            version = self.check_promotable(
+                model, number, alias=alias, required_approvals=required_approvals
+            )
+            self.check_destination(model, destination, alias)
             before = head.deployments.get(destination) if head else None
             replaces = before.number if before else None
             aliases = head.aliases if head else {}

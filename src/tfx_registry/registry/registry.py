@@ -15,8 +15,11 @@ from tfx_registry.errors import (
 )
 from tfx_registry.inspection import code_revision, describe_model, installed_libraries
 from tfx_registry.records import Head, LineageSource, Metric, Origin, Version
+from tfx_registry.registry.audit import Audit
 from tfx_registry.registry.events import AliasRemoved, AliasSet, Payload, Registered
+from tfx_registry.registry.finding import Finding
 from tfx_registry.registry.lifecycle import Lifecycle
+from tfx_registry.registry.lineage import Lineage
 from tfx_registry.registry.memory_store import MemoryStore
 from tfx_registry.registry.promotions import Promotions
 from tfx_registry.registry.uri import RegistryUri, default_uri
@@ -24,7 +27,7 @@ from tfx_registry.registry.uri import RegistryUri, default_uri
 __all__ = ["ModelRegistry"]
 
 
-class ModelRegistry(Lifecycle, Promotions):
+class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Promotions):
     """Versions of models under one name, and everything that was decided about them.
 
     Example:
@@ -78,7 +81,7 @@ class ModelRegistry(Lifecycle, Promotions):
         description: str = "",
         labels: Mapping[str, str] | None = None,
         metrics: Mapping[str, float] | Sequence[Metric] | None = None,
-        hyperparameters: Mapping[str, str] | None = None,
+        hyperparameters: Mapping[str, object] | None = None,
         semantic_version: str = "",
         origin: Origin | None = None,
         sources: Sequence[LineageSource] = (),
@@ -98,7 +101,7 @@ class ModelRegistry(Lifecycle, Promotions):
             labels: Labels by key.
             metrics: Numbers that are known already: by name on the whole data, or as `Metric`s
                 with their slices.
-            hyperparameters: Parameters of the training, as text by name.
+            hyperparameters: Parameters of the training by name; kept as text.
             semantic_version: Optional semantic version; the access policy may ask that it ascends.
             origin: What made the model.
             sources: The artifacts that it came from.
@@ -118,6 +121,9 @@ class ModelRegistry(Lifecycle, Promotions):
         """
         names.check_model_name(model)
         names.check_text(description, "description")
+        if idempotency_key is not None:
+            names.check_text(idempotency_key, "idempotency key")
+        parameters = {str(k): str(v) for k, v in (hyperparameters or {}).items()}
         checked = dict(names.check_label(k, v) for k, v in (labels or {}).items())
         facts = describe_model(path)
         semantic = names.SemanticVersion.parse(semantic_version) if semantic_version else None
@@ -132,7 +138,7 @@ class ModelRegistry(Lifecycle, Promotions):
                 facts=facts,
                 origin=made_by,
                 sources=tuple(sources),
-                hyperparameters=dict(hyperparameters or {}),
+                hyperparameters=parameters,
                 metrics=tuple(metrics or ()),
                 description=description,
                 labels=checked,
@@ -198,6 +204,7 @@ class ModelRegistry(Lifecycle, Promotions):
         Raises:
             NotFoundError: There is no such version.
             AliasConflictError: The alias does not point at the expected version.
+            RefusedError: Another version serves under the alias, or the version is archived.
         """
         names.check_alias(alias)
         self.get(model, number)
@@ -205,6 +212,13 @@ class ModelRegistry(Lifecycle, Promotions):
         def plan(head: Head | None) -> Payload | None:
             now = head.aliases.get(alias) if head else None
             _check_expected(model, alias, expect, now)
+            serving = head.serving(alias) if head else None
+            if serving is not None and serving.number != number:
+                raise RefusedError(
+                    f"cannot point the alias {alias!r} at {model}:{number}",
+                    f"version {serving.number} serves under it in {serving.destination!r}",
+                    "promote the version; that moves the alias",
+                )
             if self.get(model, number).archived:
                 raise RefusedError(
                     f"cannot point the alias {alias!r} at {model}:{number}",

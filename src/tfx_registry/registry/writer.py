@@ -11,8 +11,8 @@ import time
 import uuid
 from collections.abc import Callable, Collection
 
-from tfx_registry import names
-from tfx_registry.errors import ConflictError
+from tfx_registry import codec, names
+from tfx_registry.errors import ConflictError, InvalidInputError
 from tfx_registry.records import Head
 from tfx_registry.registry import fold
 from tfx_registry.registry.access import action_of
@@ -108,6 +108,7 @@ class RegistryWriter(RegistryReader):
                 payload=payload,
                 reason=reason,
             )
+            _check_storable(event)
             if self._append(head, event):
                 return event
             if done := self._store.find_operation(model, token):
@@ -146,10 +147,24 @@ class RegistryWriter(RegistryReader):
                 name = getpass.getuser()
             except (KeyError, OSError):  # a container whose user has no name
                 name = f"uid:{os.getuid()}"
-        return names.check_text(name, "actor")
+        return names.check_actor(name)
 
     def _now(self) -> str:
         return format_time(self._clock())
+
+
+def _check_storable(event: Event) -> None:
+    """Refuses an event that would not come back as it went in; it could never be read again."""
+    try:
+        text = codec.dumps(event.to_json())
+        if codec.dumps(Event.from_json(codec.loads(text)).to_json()) == text:
+            return
+        why = "some value changes its type"
+    except (TypeError, ValueError, KeyError) as error:
+        why = str(error)
+    raise InvalidInputError(
+        f"cannot record {event.kind!r} for {event.model!r}", why, "give values of the right types"
+    )
 
 
 def format_time(time: datetime.datetime) -> str:

@@ -69,7 +69,7 @@ def base_directory(text: str | os.PathLike[str]) -> Path:
         text: A path on a local or mounted file system.
 
     Returns:
-        The absolute path. The directory need not exist.
+        The absolute path without symbolic links. The directory need not exist.
 
     Raises:
         ServingDirectoryError: It is a file, not writable, or no local path.
@@ -83,10 +83,16 @@ def base_directory(text: str | os.PathLike[str]) -> Path:
             "only directories on a local or mounted file system can be published into",
             "give a path",
         )
-    base = Path(os.path.abspath(name))  # noqa: PTH100 - without following links
-    existing = base
-    while not os.path.lexists(existing):
-        existing = existing.parent
+    try:
+        # Two names of one directory are one destination.
+        base = Path(name).resolve()
+        existing = base
+        while not os.path.lexists(existing):
+            existing = existing.parent
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ServingDirectoryError(
+            f"cannot publish into {name!r}", str(error), "give the path of a directory"
+        ) from error
     if not existing.is_dir():
         raise ServingDirectoryError(
             f"cannot publish into {str(base)!r}",

@@ -68,15 +68,24 @@ class Published:
 
 
 def check_servable(source: str | os.PathLike[str]) -> None:
-    """Checks that TensorFlow Serving could load a directory.
+    """Checks that a directory is a SavedModel for serving, with an index for its variables.
+
+    Without the index TensorFlow Serving would load the model with uninitialised variables.
 
     Args:
         source: The directory.
 
     Raises:
-        InvalidModelError: It is no SavedModel, or has no graph with the tag "serve".
+        InvalidModelError: It is not there, is no SavedModel, has no graph with the tag "serve", or
+            lacks the index of its variables.
     """
     path = Path(source)
+    if not path.is_dir():
+        raise InvalidModelError(
+            f"cannot publish {str(path)!r}",
+            "the directory is not there (any more)",
+            "bring the registered bytes back to this place",
+        )
     if not (path / SAVED_MODEL_FILE).is_file():
         raise InvalidModelError(
             f"cannot publish {str(path)!r}",
@@ -89,6 +98,13 @@ def check_servable(source: str | os.PathLike[str]) -> None:
             f"cannot publish {str(path)!r}",
             f"its graph has the tags {list(tags)}, and a server loads the one tagged 'serve'",
             "export the model for serving",
+        )
+    variables = path / "variables"
+    if list(variables.glob("variables.data-*")) and not (variables / "variables.index").is_file():
+        raise InvalidModelError(
+            f"cannot publish {str(path)!r}",
+            "variables/variables.index is missing, so a server would load it uninitialised",
+            "export the model again",
         )
 
 
@@ -120,7 +136,7 @@ class ServingDirectory:
         folder = base_directory(base)
         try:
             state = folder / STATE_DIRECTORY
-            state.mkdir(parents=True, exist_ok=True)
+            _make_directories(state)
             lock = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise _failed(folder, error) from error
@@ -136,11 +152,30 @@ class ServingDirectory:
         finally:
             os.close(lock)
 
+    @property
+    def _owner_file(self) -> Path:
+        return self.base / STATE_DIRECTORY / "model"
+
+    def _check_owner(self, owner: str) -> None:
+        known = (
+            self._owner_file.read_text(encoding="utf-8").strip()
+            if self._owner_file.exists()
+            else ""
+        )
+        if known and known != owner:
+            raise RefusedError(
+                f"cannot publish {owner!r} into {str(self.base)!r}",
+                f"the directory is for the model {known!r}, and a server takes all versions in it "
+                "for one model",
+                "give each model a serving directory of its own",
+            )
+
     def publish(
         self,
         source: str | os.PathLike[str],
         number: int,
         *,
+        owner: str,
         digest: str,
         manifest: str,
         before_visible: Callable[[], None] | None = None,
@@ -151,6 +186,7 @@ class ServingDirectory:
         Args:
             source: The SavedModel directory.
             number: Number of the version.
+            owner: The model that this directory is for; the first publish fixes it.
             digest: OMS root digest that the bytes must have.
             manifest: Manifest digest that the bytes and names must have.
             before_visible: Called once the copy is complete, durable and verified, just before
@@ -164,18 +200,25 @@ class ServingDirectory:
             ServingDirectoryError: The directory cannot be written, or its disk is full.
             InvalidModelError: The source is missing or no SavedModel.
             IntegrityError: The source, or a version that is already there, has other bytes.
-            RefusedError: A newer version lies in the directory, so that a server would not load
-                this one.
+            RefusedError: The directory is for another model; a newer version lies in it, so that a
+                server would not load this one; or the same number lies there under another name.
         """
         root = Path(source)
         target = self.base / str(number)
+        self._check_owner(owner)
+        _check_neighbours(self.base, number)
         if os.path.lexists(target):
             _check_same(target, digest, manifest)
             # Whoever renamed it may have died before the rename was durable.
             fsync_directory(self.base)
             return Published(target, already_there=True)
         check_servable(root)
-        _check_newest(self.base, number)
+        if self.base.is_relative_to(root.resolve()):
+            raise InvalidModelError(
+                f"cannot publish {str(root)!r}",
+                f"the serving directory {str(self.base)!r} lies inside it",
+                "publish into a directory outside of the model",
+            )
         staging = self.base / STATE_DIRECTORY / _STAGING
         try:
             staging.mkdir()
@@ -185,6 +228,7 @@ class ServingDirectory:
             _compare(copied, digest, manifest, f"the model at {str(root)!r}")
             if before_visible is not None:
                 before_visible()
+            self._owner_file.write_text(owner + "\n", encoding="utf-8")
             rename_no_replace(copy, target)
             fsync_directory(self.base)
         except OSError as error:
@@ -240,11 +284,13 @@ def _copy_file(relative: str, source: Path, target: Path, progress: Progress | N
 
 def _check_same(target: Path, digest: str, manifest: str) -> None:
     try:
+        if target.is_symlink():
+            raise InvalidModelError("", "it is a symbolic link, and what it points at may change")
         there = digest_path(target)
     except InvalidModelError as error:
         raise IntegrityError(
             f"cannot publish as {str(target)!r}",
-            f"something else is there already ({error.what}: {error.why})",
+            f"something else is there already ({error.why})",
             "find out who made it; move it away before you repeat",
         ) from error
     _compare(there, digest, manifest, f"the version that already lies at {str(target)!r}")
@@ -262,16 +308,31 @@ def _compare(found: DirectoryDigest, digest: str, manifest: str, what: str) -> N
     )
 
 
-def _check_newest(base: Path, number: int) -> None:
+def _check_neighbours(base: Path, number: int) -> None:
     present = list_version_directories(base)
     newest = max(present, default=number)
     if newest > number:
         raise RefusedError(
             f"cannot publish version {number} into {str(base)!r}",
             f"the newer version {newest} lies there, and a server that loads the latest version "
-            "would go on serving it",
+            "goes on serving it",
             "publish a newer version, or move the newer directory to a name that is no number",
         )
+    others = [name for name in present.get(number, []) if name != str(number)]
+    if others:
+        raise RefusedError(
+            f"cannot publish version {number} into {str(base)!r}",
+            f"{others[0]!r} lies there, which a server takes for the same version",
+            "move it to a name that is no number",
+        )
+
+
+def _make_directories(path: Path) -> None:
+    """Makes directories that a server of another user can read, whatever the umask is."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(_DIRECTORY_MODE)
 
 
 def _check_space(source: Path, base: Path) -> None:

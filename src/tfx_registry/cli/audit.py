@@ -1,0 +1,310 @@
+"""Commands that prove what happened: export, import, verify-log, fsck, served."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from tfx_registry import codec
+from tfx_registry.cli import render
+from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.errors import IntegrityError, InvalidInputError
+from tfx_registry.gate.report import format_number
+from tfx_registry.records import format_slice
+from tfx_registry.registry.served import Served
+from tfx_registry.registry.transfer import Progress
+from tfx_registry.registry.uri import RegistryUri, default_uri
+from tfx_registry.registry.verify import Damage, LogReport
+
+__all__ = ["export", "fsck", "import_", "served", "verify_log"]
+
+
+@click.command()
+@click.argument("models", nargs=-1)
+@click.option("--out", required=True, metavar="FILE|-", help="Where to; - is the standard output.")
+@pass_settings
+def export(settings: Settings, models: Sequence[str], out: str) -> None:
+    """Write the history of MODELS, or of everything, as JSON Lines.
+
+    Each event is written exactly as stored, with its digest; the last line counts them, so that a
+    cut file is noticed. FILE appears complete or not at all.
+
+    Example: tfx-registry export penguin --out penguin.jsonl
+    """
+    if out == "-" and settings.as_json:
+        raise InvalidInputError(
+            "cannot export to the standard output", "--json prints a document there", "name a file"
+        )
+    uri = RegistryUri.parse(settings.registry or default_uri()).absolute()
+    with settings.open() as registry, _target(out) as write, _counting() as progress:
+        done = registry.export_history(write, models, registry=str(uri), progress=progress)
+    if out != "-":
+        events = sum(done.events.values())
+        render.done(
+            f"exported {events} events of {len(done.events)} models to {out}",
+            {"events": dict(done.events), "out": out},
+            as_json=settings.as_json,
+        )
+
+
+@click.command("import")
+@click.argument("file", metavar="FILE|-")
+@pass_settings
+def import_(settings: Settings, file: str) -> None:
+    """Append an exported history; - is the standard input.
+
+    All digests are verified before anything is written. Importing again changes nothing, and an
+    interrupted import goes on where it stopped. A model with another history is refused.
+
+    Example: tfx-registry --registry sqlite:///new.sqlite import penguin.jsonl
+    """
+    with _source(file) as source, settings.open(create=True) as registry, _counting() as progress:
+        done = registry.import_history(source, progress=progress)
+    appended, total = sum(done.appended.values()), sum(done.events.values())
+    render.done(
+        f"imported {appended} events of {len(done.events)} models; "
+        f"{total - appended} were there already",
+        {"events": dict(done.events), "appended": dict(done.appended)},
+        as_json=settings.as_json,
+    )
+
+
+@click.command("verify-log")
+@click.argument("model", required=False)
+@pass_settings
+def verify_log(settings: Settings, model: str | None) -> None:
+    """Check the log of MODEL, or all logs: are they whole and unedited?
+
+    Numbers have no gap, tokens are unique, and each event follows the digest of the one before.
+
+    Exit code 4 means that a log is damaged.
+
+    Example: tfx-registry verify-log penguin
+    """
+    with settings.open() as registry:
+        reports = [registry.verify_log(model)] if model else registry.verify_logs()
+    findings = [finding for report in reports for finding in report.findings]
+    if settings.as_json:
+        render.print_json([_report_json(report) for report in reports])
+    else:
+        for report in reports:
+            state = "damaged" if report.findings else f"holds, ends with digest {report.digest}"
+            click.echo(f"{report.model}: {report.events} events, {state}")
+            for kind, count in report.unknown_kinds.items():
+                click.echo(f"  {count} events of the unknown kind {kind!r}, of a newer release")
+        _print_damage(findings)
+    if findings:
+        raise IntegrityError(
+            f"the log of {findings[0].model!r} does not hold",
+            str(findings[0]),
+            "compare with an export or a backup",
+        )
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--repair", is_flag=True, help="Rebuild from the log what is wrong beside it.")
+@pass_settings
+def fsck(settings: Settings, model: str | None, repair: bool) -> None:
+    """Compare all that is stored with the log, of MODEL or of all models.
+
+    --repair never changes an event, and rebuilds nothing from a log that is damaged itself.
+    Exit code 0 means clean, 4 that damage is left.
+
+    Example: tfx-registry fsck --repair
+    """
+    with settings.open() as registry:
+        report = registry.fsck(model, repair=repair)
+    if settings.as_json:
+        document = {
+            "models": report.models,
+            "events": report.events,
+            "findings": [codec.encode(finding) | {"repairable": finding.repairable}
+                         for finding in report.findings],
+            "repaired": [codec.encode(finding) for finding in report.repaired],
+        }  # fmt: skip
+        render.print_json(document)
+    else:
+        for finding in report.repaired:
+            click.echo(f"repaired: {finding}")
+        _print_damage(report.findings)
+        left = f"{len(report.findings)} findings left" if report.findings else "clean"
+        click.echo(f"{report.models} models, {report.events} events: {left}")
+    if report.findings:
+        whole = all(finding.repairable for finding in report.findings)
+        raise IntegrityError(
+            f"{len(report.findings)} things are damaged",
+            f"the first is {report.findings[0]}",
+            "rebuild them with 'tfx-registry fsck --repair'"
+            if whole
+            else "a damaged log is not repaired: compare with an export or a backup",
+        )
+
+
+@click.command()
+@click.argument("model")
+@click.option("--on", "on", required=True, metavar="DATE[THH:MM]",
+              help="UTC; a date alone means the end of that day.")  # fmt: skip
+@click.option("--alias", "alias_name", default="production", show_default=True, help="Under what.")
+@click.option("--serving-dir", type=click.Path(), help="Where, instead of under which alias.")
+@pass_settings
+def served(
+    settings: Settings, model: str, on: str, alias_name: str, serving_dir: str | None
+) -> None:
+    """Show what served at a time, why, from what data, approved by whom.
+
+    Example: tfx-registry served penguin --on 2026-11-21
+    """
+    destination = None
+    if serving_dir is not None:
+        from tfx_registry.serving import base_directory
+
+        destination = str(base_directory(serving_dir))
+    with settings.open() as registry:
+        found = registry.served(model, on, alias=alias_name, destination=destination)
+    if settings.as_json:
+        render.print_json([_served_json(answer) for answer in found])
+        return
+    for index, answer in enumerate(found):
+        if index:
+            click.echo()
+        _print_served(answer)
+
+
+def _print_served(answer: Served) -> None:
+    v, d = answer.version, answer.deployment
+    rows = [
+        ("served", f"{v.ref} under {d.alias!r} in {d.destination}"),
+        ("since", f"{render.time(d.time)} UTC, promoted by {d.actor} (event {d.seq})"),
+        ("why", answer.reason),
+        ("digest", v.digest),
+        ("registered", f"{render.time(v.time)} UTC by {v.actor}"),
+    ]
+    rows += [("trained on", f"{s.key}: {s.type_name} {s.uri}") for s in v.sources]
+    if v.decision:
+        s = v.decision
+        against = f" against version {s.baseline}" if s.baseline else ""
+        decided = f"{s.verdict.value}{against}, {render.time(s.time)} UTC by {s.actor}"
+        rows.append(("decision", f"{decided} (event {s.seq})"))
+        rows += [("  blocked", reason) for reason in s.reasons]
+        rows += [("  note", note) for note in s.notes]
+    if answer.decision:
+        rows += [
+            ("  number", f"{m.name} {format_number(m.value)} ({format_slice(m.slice)})")
+            for m in answer.decision.metrics
+        ]
+    for word in v.approvals:
+        said = "approved" if word.approved else "rejected"
+        rows.append((said, f"{render.time(word.time)} UTC by {word.actor}: {word.reason}"))
+    if v.override:
+        o = v.override
+        rows.append(("override", f"by {o.actor} until {render.time(o.expires)} UTC: {o.reason}"))
+    width = max(len(key) for key, _ in rows)
+    for key, value in rows:
+        if value:
+            click.echo(f"{key:<{width}}  {value}")
+
+
+def _served_json(answer: Served) -> dict[str, Any]:
+    return {
+        "deployment": codec.encode(answer.deployment),
+        "reason": answer.reason,
+        "version": render.version_json(answer.version),
+        "decision": codec.encode(answer.decision),
+        "approvals": codec.encode(answer.version.approvals),
+        "override": codec.encode(answer.version.override),
+    }
+
+
+def _report_json(report: LogReport) -> dict[str, Any]:
+    return {
+        "model": report.model,
+        "events": report.events,
+        "digest": report.digest,
+        "holds": not report.findings,
+        "findings": [codec.encode(finding) for finding in report.findings],
+        "unknown_kinds": dict(report.unknown_kinds),
+    }
+
+
+def _print_damage(findings: Sequence[Damage]) -> None:
+    for finding in findings:
+        click.echo(f"damaged: {finding}" + (" (repairable)" if finding.repairable else ""))
+
+
+@contextlib.contextmanager
+def _target(out: str) -> Iterator[Callable[[str], object]]:
+    """Gives the function that writes; a file gets its name once it is complete."""
+    path = Path(out)
+    if out == "-" or (path.exists() and not path.is_file()):
+        with contextlib.ExitStack() as stack:
+            stream = (
+                sys.stdout if out == "-" else stack.enter_context(path.open("w", encoding="utf-8"))
+            )
+            yield stream.write
+            stream.flush()
+        return
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with part.open("x", encoding="utf-8") as file:
+            yield file.write
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise InvalidInputError(
+            f"cannot write {out!r}", error.strerror or str(error), ""
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _source(file: str) -> Iterator[BinaryIO]:
+    """Opens the file; what cannot be read twice is copied aside first."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stream: BinaryIO = (
+                sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
+            )
+        except OSError as error:
+            raise InvalidInputError(
+                f"cannot read {file!r}", error.strerror or str(error), ""
+            ) from error
+        if not stream.seekable():
+            copy = stack.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(stream, copy)
+            copy.seek(0)
+            stream = copy
+        yield stream
+
+
+@contextlib.contextmanager
+def _counting() -> Iterator[Progress]:
+    """Counts events on a terminal, nothing in pipes."""
+    if not sys.stderr.isatty():
+        yield lambda _stage, _count: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+    from rich.progress import TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description} {task.completed} events"), TimeElapsedColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(stage: str, count: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=None)
+            bars.advance(tasks[stage], count)
+
+        yield progress

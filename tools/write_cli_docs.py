@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Writes docs/cli.md from the help of the commands, so that it cannot drift.
+
+    .venv/bin/python tools/write_cli_docs.py [--check]
+
+With --check it writes nothing and fails when the file is not what it would write.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from tfx_registry.cli.main import SECTIONS, cli, command_name
+
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+
+INTRODUCTION = """\
+# The command line
+
+This page is written by `tools/write_cli_docs.py` from the help of the commands.
+
+```
+{help}
+```
+
+A version is named by a reference: `penguin:3` (number), `penguin@production` (alias), or `penguin`
+(the latest). `--json` may stand before or after the command.
+
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 1 | unexpected error |
+| 2 | bad usage or input |
+| 3 | not found |
+| 4 | refused by a rule: gate, approval, access, state, integrity |
+| 5 | conflict: somebody else was faster |
+| 6 | the store is not available |
+
+Errors are one line on the standard error: what, why, and what to do next. With `--json` the
+standard output holds one JSON document and nothing else.
+
+Completion of commands and options in bash (zsh and fish likewise, with `zsh_source` and
+`fish_source`):
+
+```
+eval "$(_TFX_REGISTRY_COMPLETE=bash_source tfx-registry)"
+```
+"""
+
+
+def describe(command: click.Command, words: list[str]) -> list[str]:
+    """Returns the help of a command, and of those below it, as Markdown.
+
+    Args:
+        command: The command or group.
+        words: The words that call it.
+
+    Returns:
+        Paragraphs.
+    """
+    if isinstance(command, click.Group):
+        below = [describe(command.commands[name], [*words, name]) for name in command.commands]
+        return [paragraph for paragraphs in below for paragraph in paragraphs]
+    return [f"### {' '.join(words[1:])}", f"```\n{help_of(command, words)}\n```"]
+
+
+def help_of(command: click.Command, words: list[str]) -> str:
+    """Returns what `--help` prints, at 88 columns."""
+    parent = None
+    for word in words[:-1]:
+        parent = click.Context(click.Command(word), info_name=word, parent=parent)
+    context = click.Context(
+        command,
+        info_name=words[-1],
+        parent=parent,
+        terminal_width=88,
+        max_content_width=88,
+        help_option_names=["-h", "--help"],
+    )
+    lines = [line.rstrip() for line in command.get_help(context).splitlines()]
+    return "\n".join(lines)
+
+
+def page() -> str:
+    """Returns the whole page."""
+    parts = [INTRODUCTION.format(help=help_of(cli, ["tfx-registry"]))]
+    for title, module in SECTIONS:
+        parts.append(f"## {title}")
+        for name in map(command_name, module.__all__):
+            parts += describe(cli.commands[name], ["tfx-registry", name])
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def main() -> int:
+    """Writes or checks the page; returns the exit code."""
+    text = page()
+    if "--check" not in sys.argv[1:]:
+        TARGET.write_text(text, encoding="utf-8")
+        return 0
+    if TARGET.read_text(encoding="utf-8") == text:
+        return 0
+    print(f"{TARGET.name} is not what the commands say: run tools/write_cli_docs.py")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
