@@ -177,6 +177,10 @@ def test_errors_about_the_registry(run, tmp_path: Path) -> None:
     assert secret.code == 2
     assert "geheim" not in secret.err
     assert run("models", registry=None).code == 2
+    for gone in ("memory://", "sqlite:///:memory:"):
+        refused = run("register", "penguin", tmp_path, registry=gone)
+        assert (refused.code, refused.out) == (2, "")
+        assert "memory" in refused.err
 
 
 def test_a_conflict_has_its_code(run, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import click
 
-from tfx_registry.errors import InvalidInputError
+from tfx_registry.errors import InvalidInputError, InvalidUriError
 from tfx_registry.registry import ModelRegistry
+from tfx_registry.registry.uri import RegistryUri, default_uri
 
 __all__ = ["Settings", "copying", "expected_version", "pairs", "parse_number", "pass_settings"]
 
@@ -26,7 +27,19 @@ class Settings:
     as_json: bool = False
 
     def open(self, *, create: bool = False) -> ModelRegistry:
-        """Opens the registry; only commands that write make a missing database."""
+        """Opens the registry; only commands that write make a missing database.
+
+        Raises:
+            InvalidUriError: The registry would be gone with this command.
+            StoreUnavailableError: It cannot be opened.
+        """
+        uri = self.registry if self.registry is not None else default_uri()
+        if RegistryUri.parse(uri).scheme == "memory":
+            raise InvalidUriError(
+                f"cannot use the registry {uri!r} here",
+                "it lives in memory and would be gone with this command",
+                "name a database, for example sqlite:///metadata.sqlite",
+            )
         return ModelRegistry.open(self.registry, create=create)
 
 

@@ -19,7 +19,7 @@ from tfx_registry.registry.events import (
     Registered,
 )
 from tfx_registry.registry.store import StoredRecord
-from tfx_registry.registry.verify import Damage, LogVerifier
+from tfx_registry.registry.verify import Damage, LogVerifier, canonical_text
 
 __all__ = ["Replay"]
 
@@ -46,10 +46,10 @@ class Replay:
         self.verifier = LogVerifier(model)
         self.head: Head | None = None
         self._digests: dict[int, str] = {}
-        self._folded: dict[int, Version] = {}
+        self._texts: dict[int, str] = {}
         self._keep_versions = keep_versions
         self.versions: Mapping[int, Version] = (
-            self._folded if keep_versions else _DigestsOnly(model, self._digests)
+            _Texts(self._texts) if keep_versions else _DigestsOnly(model, self._digests)
         )
         self.findings: list[Damage] = []
         self.broken = False
@@ -64,6 +64,10 @@ class Replay:
         """The newest version with each root digest."""
         return {digest: number for number, digest in sorted(self._digests.items())}
 
+    def version_text(self, number: int) -> str | None:
+        """Returns the text that must be stored of a version, or None if there is no such."""
+        return self._texts.get(number)
+
     def feed(self, seq: int, record: StoredRecord) -> Event | None:
         """Takes the next event.
 
@@ -77,13 +81,13 @@ class Replay:
         data = self.verifier.feed(seq, record)
         if self.broken:
             return None
-        event = self._decode(seq, data)
+        event = self._decode(seq, data, record.text)
         if event is None or not self._apply(event):
             self.broken = True
             return None
         return event
 
-    def _decode(self, seq: int, data: Mapping[str, object] | None) -> Event | None:
+    def _decode(self, seq: int, data: Mapping[str, object] | None, text: str) -> Event | None:
         if data is None:
             return None
         kind = str(data["kind"])
@@ -95,9 +99,8 @@ class Replay:
         except (codec.CodecError, RecursionError) as error:
             self._find("event.unreadable", seq, f"its payload does not fit: {error}")
             return None
-        if event.digest() != self.verifier.digest and codec.dumps(event.to_json()) != codec.dumps(
-            data
-        ):
+        again = codec.dumps(event.to_json())
+        if again not in (text, canonical_text(data)):
             # The state is folded all the same; but a repair would lose what is not known.
             self._find("event.newer-release", seq, "it has fields that this release does not know")
         return event
@@ -123,13 +126,32 @@ class Replay:
         # The digest of the text as stored: the event's own lacks fields of newer releases.
         self.head = dataclasses.replace(after.head, digest=self.verifier.digest)
         if self._keep_versions:
-            self._folded.update(after.versions)
+            self._texts.update({n: codec.dumps(v) for n, v in after.versions.items()})
         if isinstance(event.payload, Registered):
             self._digests[event.payload.number] = event.payload.facts.digest
         return True
 
     def _find(self, code: str, seq: int, problem: str) -> None:
         self.findings.append(Damage(code, self.verifier.model, f"event {seq}", problem))
+
+
+class _Texts(Mapping[int, Version]):
+    """The versions, decoded at each look: the objects would need five times the memory."""
+
+    def __init__(self, texts: dict[int, str]) -> None:
+        self._texts = texts
+
+    def __getitem__(self, number: int) -> Version:
+        return codec.decode(Version, codec.loads(self._texts[number]))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._texts
 
 
 class _DigestsOnly(Mapping[int, Version]):

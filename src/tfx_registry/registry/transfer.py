@@ -23,7 +23,7 @@ from tfx_registry.registry.access import POLICY_LOG
 from tfx_registry.registry.events import Event
 from tfx_registry.registry.replay import Replay
 from tfx_registry.registry.store import Store, StoredRecord
-from tfx_registry.registry.verify import READ_BATCH, LogVerifier, read_log, text_digest
+from tfx_registry.registry.verify import READ_BATCH, LogVerifier, canonical_text, read_log
 
 __all__ = ["FORMAT", "Progress", "Transfer", "export_logs", "import_logs"]
 
@@ -200,7 +200,7 @@ def _verify_line(line: int, record: Mapping[str, Any], logs: dict[str, Replay]) 
     if not isinstance(seq, int) or seq != log.verifier.seq + 1:
         raise _damaged(line, f"it holds event {seq} of {model!r} after event {log.verifier.seq}")
     try:
-        text = codec.dumps(event)
+        text = canonical_text(event)
     except ValueError as error:
         raise _damaged(line, str(error)) from error
     log.feed(seq, StoredRecord(text))
@@ -250,7 +250,7 @@ class _Comparison:
 
 
 def _compare(model: str, seq: int, there: StoredRecord, event: Mapping[str, Any]) -> None:
-    if text_digest(there.text) == codec.digest_json(event):
+    if there.text == canonical_text(event):
         return
     try:
         known = codec.loads(there.text)

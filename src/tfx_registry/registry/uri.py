@@ -105,6 +105,8 @@ class RegistryUri:
             path = text[len("sqlite:///") :]
             if not text.startswith("sqlite:///") or not path or path.endswith("/"):
                 raise _invalid(text, "it names no database file")
+            if path == ":memory:" or path.startswith("file:"):
+                raise _invalid(text, "SQLite would take it for a database in memory or a URI")
             return cls("sqlite", path)
         if parts.scheme not in _DEFAULT_PORTS:
             raise _invalid(

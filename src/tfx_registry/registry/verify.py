@@ -8,6 +8,7 @@ nothing here decodes a payload.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,15 @@ from tfx_registry.names import model_key
 from tfx_registry.registry.events import Payload
 from tfx_registry.registry.store import Store, StoredRecord
 
-__all__ = ["Damage", "LogReport", "LogVerifier", "read_log", "text_digest", "verify_log"]
+__all__ = [
+    "Damage",
+    "LogReport",
+    "LogVerifier",
+    "canonical_text",
+    "read_log",
+    "text_digest",
+    "verify_log",
+]
 
 #: How many events are read at once.
 READ_BATCH = 200
@@ -92,6 +101,17 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
+def canonical_text(value: Any) -> str:
+    """Writes a JSON value, not an object of ours, as `codec.dumps` does; much faster.
+
+    Raises:
+        ValueError: It holds an infinite number.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
 class LogVerifier:
     """Checks the events of one log, one after the other; knows only the last one and the tokens.
 
@@ -162,7 +182,7 @@ class LogVerifier:
     def _read(self, seq: int, text: str) -> Mapping[str, Any] | None:
         try:
             event = codec.loads(text)
-            canonical = codec.dumps(event) == text
+            canonical = canonical_text(event) == text
         except (ValueError, RecursionError) as error:
             why = str(error) if text else "there is no text"
             self._find("event.unreadable", seq, f"its record is no JSON: {why}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import os
 import pwd
@@ -60,7 +61,7 @@ def find_program(names: Sequence[str], folders: Sequence[str], package: str) -> 
     )
 
 
-class DatabaseServer:
+class DatabaseServer(abc.ABC):
     """A private database server on a free port of the loopback interface.
 
     Its data lives in a temporary folder that is removed with it. Where the tests run as root, the
@@ -99,19 +100,19 @@ class DatabaseServer:
 
     # What each kind of server says
 
+    @abc.abstractmethod
     def _initialize(self) -> None:
         """Makes the data folder, while no server runs."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _command(self) -> Sequence[str]:
         """Returns the command that serves in the foreground."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _is_ready(self) -> bool:
         """Tells whether the server answers."""
-        raise NotImplementedError
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> None:  # noqa: B027 - not every kind has users
         """Makes users, once, while the server runs."""
 
     # Life
