@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 import sqlite3
@@ -232,11 +233,12 @@ def test_no_text_reaches_the_query_language(
     new_uri: Callable[[str], str], plain_model: Path, text: str
 ) -> None:
     """Everything that a caller may choose, on each kind of store."""
+    actor = re.sub(r"[\x00-\x1f]", "", text)[:256] or "ada"
     for backend in ("sqlite", "mysql", "postgresql", "grpc"):
         with ModelRegistry.open(new_uri(backend)) as registry:
             for _ in range(2):
                 registry.register(
-                    "penguin", plain_model, description=text, actor=text, reason=text,
+                    "penguin", plain_model, description=text, actor=actor, reason=text,
                     hyperparameters={text: text}, origin=Origin(text, text, text, text, text),
                     sources=[LineageSource(text, text, text, {text: text})],
                     idempotency_key=text, labels={"note": "plain"},
@@ -246,7 +248,7 @@ def test_no_text_reaches_the_query_language(
             assert version.sources == (LineageSource(text, text, text, {text: text}),)
             assert version.hyperparameters == {text: text}
             (event,) = registry.history("penguin")
-            assert (event.actor, event.reason, event.token) == (text, text, text)
+            assert (event.actor, event.reason, event.token) == (actor, text, text)
 
 
 def test_a_megabyte_of_text(registry: ModelRegistry, plain_model: Path) -> None:

@@ -231,7 +231,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("backend", "examples"), [("memory", 80), ("sqlite", 12)])
+@pytest.mark.parametrize(("backend", "examples"), [("memory", 50), ("sqlite", 12)])
 def test_registry_and_plain_model_agree(backend: str, examples: int) -> None:
     machine = type("Machine", (RegistryMachine,), {"backend": backend})
     run_state_machine_as_test(

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import sys
-import tempfile
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from tfx_registry import codec
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.cli.files import counting, source, target
 from tfx_registry.errors import IntegrityError, InvalidInputError
 from tfx_registry.gate.report import format_number
 from tfx_registry.records import format_slice
 from tfx_registry.registry.served import Served
-from tfx_registry.registry.transfer import Progress
 from tfx_registry.registry.uri import RegistryUri, default_uri
 from tfx_registry.registry.verify import Damage, LogReport
 
@@ -45,7 +38,7 @@ def export(settings: Settings, models: Sequence[str], out: str) -> None:
             "cannot export to the standard output", "--json prints a document there", "name a file"
         )
     uri = RegistryUri.parse(settings.registry or default_uri()).absolute()
-    with settings.open() as registry, _target(out) as write, _counting() as progress:
+    with settings.open() as registry, target(out) as write, counting() as progress:
         done = registry.export_history(write, models, registry=str(uri), progress=progress)
     if out != "-":
         events = sum(done.events.values())
@@ -67,8 +60,8 @@ def import_(settings: Settings, file: str) -> None:
 
     Example: tfx-registry --registry sqlite:///new.sqlite import penguin.jsonl
     """
-    with _source(file) as source, settings.open(create=True) as registry, _counting() as progress:
-        done = registry.import_history(source, progress=progress)
+    with source(file) as stream, settings.open(create=True) as registry, counting() as progress:
+        done = registry.import_history(stream, progress=progress)
     appended, total = sum(done.appended.values()), sum(done.events.values())
     render.done(
         f"imported {appended} events of {len(done.events)} models; "
@@ -239,72 +232,3 @@ def _report_json(report: LogReport) -> dict[str, Any]:
 def _print_damage(findings: Sequence[Damage]) -> None:
     for finding in findings:
         click.echo(f"damaged: {finding}" + (" (repairable)" if finding.repairable else ""))
-
-
-@contextlib.contextmanager
-def _target(out: str) -> Iterator[Callable[[str], object]]:
-    """Gives the function that writes; a file gets its name once it is complete."""
-    path = Path(out)
-    if out == "-" or (path.exists() and not path.is_file()):
-        with contextlib.ExitStack() as stack:
-            stream = (
-                sys.stdout if out == "-" else stack.enter_context(path.open("w", encoding="utf-8"))
-            )
-            yield stream.write
-            stream.flush()
-        return
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with part.open("x", encoding="utf-8") as file:
-            yield file.write
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise InvalidInputError(
-            f"cannot write {out!r}", error.strerror or str(error), ""
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _source(file: str) -> Iterator[BinaryIO]:
-    """Opens the file; what cannot be read twice is copied aside first."""
-    with contextlib.ExitStack() as stack:
-        try:
-            stream: BinaryIO = (
-                sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
-            )
-        except OSError as error:
-            raise InvalidInputError(
-                f"cannot read {file!r}", error.strerror or str(error), ""
-            ) from error
-        if not stream.seekable():
-            copy = stack.enter_context(tempfile.TemporaryFile())
-            shutil.copyfileobj(stream, copy)
-            copy.seek(0)
-            stream = copy
-        yield stream
-
-
-@contextlib.contextmanager
-def _counting() -> Iterator[Progress]:
-    """Counts events on a terminal, nothing in pipes."""
-    if not sys.stderr.isatty():
-        yield lambda _stage, _count: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-    from rich.progress import TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description} {task.completed} events"), TimeElapsedColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def progress(stage: str, count: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=None)
-            bars.advance(tasks[stage], count)
-
-        yield progress

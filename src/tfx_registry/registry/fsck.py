@@ -150,7 +150,7 @@ class ModelCheck:
     def run(self) -> None:
         """Reads the log, compares the state with it, and looks again where it may have changed."""
         places: Collection[_Place] | None = None
-        self._read_on(max(self._keys.events, default=0))
+        self._read_on(self._head_seq())
         for _ in range(_TRIES):
             self._wrong = {} if self.replay.broken else dict(self._compare(places))
             if not self._wrong or not self._read_on(0):
@@ -185,14 +185,19 @@ class ModelCheck:
 
     def _check_reach(self) -> None:
         """Names a log that ends before its head; it may not have been compared at all."""
+        stands = self._head_seq()
+        if stands <= self.replay.verifier.seq:
+            return
+        self._read_on(stands)
+        if stands > (last := self.replay.verifier.seq):
+            problem = f"it ends with event {last}, and the head stands at event {stands}"
+            self._wrong["head", None] = self._finding("log.truncated", "log", problem, False)
+
+    def _head_seq(self) -> int:
+        """Returns the number of the event at which the head stands; 0 if it cannot be read."""
         record = self._store.read_raw_head(self._model)
         head = decode(Head, record) if record is not None else None
-        if not isinstance(head, Head) or head.seq <= self.replay.verifier.seq:
-            return
-        self._read_on(head.seq)
-        if head.seq > (last := self.replay.verifier.seq):
-            problem = f"it ends with event {last}, and the head stands at event {head.seq}"
-            self._wrong["head", None] = self._finding("log.truncated", "log", problem, False)
+        return head.seq if isinstance(head, Head) else 0
 
     def _trustworthy(self, state: Sequence[Damage]) -> bool:
         """Tells whether the log is known to be whole, so that state may be rebuilt from it."""

@@ -84,7 +84,6 @@ class MemoryStore:
         return {
             key: StoredKeys(
                 key in heads,
-                frozenset(seq for model, seq in events if model == key),
                 frozenset(number for model, number in versions if model == key),
                 frozenset(digest for model, digest in digests if model == key),
             )
@@ -107,9 +106,10 @@ class MemoryStore:
         records = {}
         with self._lock:
             tokens = {s: t for (k, t), s in self._tokens.items() if k == key and first <= s <= last}
-        for seq in range(first, last + 1):
-            if (text := self._events.get((key, seq))) is not None:
-                known = f'"token":{codec.dumps(tokens[seq])}' in text if seq in tokens else False
+            texts = {seq: self._events.get((key, seq)) for seq in range(first, last + 1)}
+        for seq, text in texts.items():
+            if text is not None:
+                known = seq in tokens and f'"token":{codec.dumps(tokens[seq])}' in text
                 wrong = () if known else ("the index of tokens does not lead to it",)
                 records[seq] = StoredRecord(text, wrong)
         return records

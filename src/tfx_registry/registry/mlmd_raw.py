@@ -16,6 +16,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx_registry import codec
 from tfx_registry.records import Version
 from tfx_registry.registry import mlmd_store as nodes
+from tfx_registry.registry.access import POLICY_LOG
 from tfx_registry.registry.mlmd_store import MlmdStore, encode_text, plain_text
 from tfx_registry.registry.session import NothingFoundError
 from tfx_registry.registry.store import StateRepair, StoredKeys, StoredRecord
@@ -27,28 +28,30 @@ _WRITE_BATCH = 200
 
 def scan(store: MlmdStore) -> dict[str, StoredKeys]:
     """See `store.Store`."""
-    heads, events, versions, contents = (
+    heads, versions, contents = (
         _external_keys(store, kind, type_name, prefix)
         for kind, type_name, prefix in (
             ("contexts", nodes.MODEL_TYPE, "tfx_registry:m:"),
-            ("executions", nodes.EVENT_TYPE, "tfx_registry:e:"),
             ("artifacts", nodes.VERSION_TYPE, "tfx_registry:v:"),
             ("artifacts", nodes.CONTENT_TYPE, "tfx_registry:d:"),
         )
     )
-    found: dict[str, tuple[set[int], set[int], set[str]]] = {
-        key: (set(), set(), set()) for key in heads
-    }
-    for place, separator, keys in ((0, "#", events), (1, "@", versions), (2, "#", contents)):
-        for key in keys:
-            model, _, rest = key.rpartition(separator)
-            sets: Any = found.setdefault(model, (set(), set(), set()))
-            if place == 2 or rest.isdecimal():
-                sets[place].add(rest if place == 2 else int(rest))
-    known = set(heads)
+    numbers: dict[str, set[int]] = {}
+    digests: dict[str, set[str]] = {}
+    for model, _, number in (key.rpartition("@") for key in versions):
+        if number.isdecimal():
+            numbers.setdefault(model, set()).add(int(number))
+    for model, _, digest in (key.rpartition("#") for key in contents):
+        digests.setdefault(model, set()).add(digest)
+    # A log without versions is not found by them.
+    policy = {POLICY_LOG} if read_events(store, POLICY_LOG, 1, 1) else set()
     return {
-        model: StoredKeys(model in known, *map(frozenset, found[model]))  # type: ignore[arg-type]
-        for model in sorted(found)
+        model: StoredKeys(
+            model in heads,
+            frozenset(numbers.get(model, ())),
+            frozenset(digests.get(model, ())),
+        )
+        for model in sorted({*heads, *numbers, *digests, *policy})
     }
 
 
@@ -121,17 +124,17 @@ def put_state(store: MlmdStore, model: str, repair: StateRepair) -> None:
     store._ids.clear()
 
 
-def _external_keys(store: MlmdStore, kind: str, type_name: str, prefix: str) -> list[str]:
+def _external_keys(store: MlmdStore, kind: str, type_name: str, prefix: str) -> set[str]:
     try:
         found = store._session.read(operator.methodcaller(f"get_{kind}_by_type", type_name))
     except NothingFoundError:
-        return []
-    return [
+        return set()
+    return {
         node.external_id.removeprefix(prefix)
         for node in found
         if node.external_id.startswith(prefix)
         and not (kind == "artifacts" and node.state == pb.Artifact.DELETED)
-    ]
+    }
 
 
 def _find_all(store: MlmdStore, kind: str, ids: list[str]) -> list[Any]:

@@ -39,13 +39,11 @@ class StoredKeys:
 
     Attributes:
         has_head: Whether there is a head.
-        events: Sequence numbers of the events.
         versions: Numbers of the versions.
         contents: Root digests in the content index.
     """
 
     has_head: bool = False
-    events: frozenset[int] = frozenset()
     versions: frozenset[int] = frozenset()
     contents: frozenset[str] = frozenset()
 
@@ -101,7 +99,11 @@ class Store(Protocol):
         """
 
     def scan(self) -> dict[str, StoredKeys]:
-        """Looks at everything, and returns what is there by the case-folded name of the model."""
+        """Looks for heads and versions everywhere; returns the keys by case-folded model name.
+
+        Events are not looked for: they may be large, and their numbers follow each other. The log
+        of the access policy is always among the keys if it has an event.
+        """
 
     def read_raw_head(self, model: str) -> StoredRecord | None:
         """Returns the head of a model as stored, or None."""

@@ -22,8 +22,9 @@ from tfx_registry.records import Head
 from tfx_registry.registry.access import POLICY_LOG
 from tfx_registry.registry.events import Event
 from tfx_registry.registry.replay import Replay
+from tfx_registry.registry.same_history import Comparison, compare
 from tfx_registry.registry.store import Store, StoredRecord
-from tfx_registry.registry.verify import READ_BATCH, LogVerifier, canonical_text, read_log
+from tfx_registry.registry.verify import LogVerifier, canonical_text, read_log
 
 __all__ = ["FORMAT", "Progress", "Transfer", "export_logs", "import_logs"]
 
@@ -140,7 +141,7 @@ def _append(store: Store, append: Append, head: Head | None, event: Event) -> He
         there = store.read_raw_events(event.model, event.seq, event.seq).get(event.seq)
         if there is not None:
             # Somebody imports the same, or an answer was lost: what counts is what was written.
-            _compare(event.model, event.seq, there, event.to_json())
+            compare(event.model, event.seq, there, event.to_json())
             break
         if time.monotonic() > deadline:
             raise ConflictError(
@@ -155,7 +156,7 @@ def _append(store: Store, append: Append, head: Head | None, event: Event) -> He
 def _verify(store: Store, source: BinaryIO, progress: Progress) -> dict[str, int]:
     """Reads the whole file; returns the number of events by model."""
     logs: dict[str, Replay] = {}
-    waiting = _Comparison(store)
+    waiting = Comparison(store)
     end: Mapping[str, Any] | None = None
     for line, record in _lines(source):
         if line == 1:
@@ -212,57 +213,6 @@ def _verify_line(line: int, record: Mapping[str, Any], logs: dict[str, Replay]) 
         if first.code == "event.newer-release":
             todo = f"import it with a newer release; {todo}"
         raise IntegrityError(f"cannot import {model!r}", str(first), todo)
-
-
-class _Comparison:
-    """Compares events of the file with those of the registry, many at once."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._events: list[Mapping[str, Any]] = []
-
-    def add(self, event: Mapping[str, Any]) -> None:
-        """Takes the next event of the file."""
-        if self._events and event["model"] != self._events[0]["model"]:
-            self.flush()
-        self._events.append(event)
-        if len(self._events) >= READ_BATCH:
-            self.flush()
-
-    def flush(self) -> None:
-        """Compares what has come together."""
-        if not self._events:
-            return
-        model, first = self._events[0]["model"], self._events[0]["seq"]
-        there = self._store.read_raw_events(model, first, self._events[-1]["seq"])
-        head = self._store.read_head(model)
-        for event in self._events:
-            seq = event["seq"]
-            if seq in there:
-                _compare(model, seq, there[seq], event)
-            elif head is not None and seq <= head.seq:
-                raise IntegrityError(
-                    f"cannot import {model!r}",
-                    f"event {seq} is missing in the registry, which has later ones",
-                    "see what is damaged with 'tfx-registry fsck'; nothing was imported",
-                )
-        self._events = []
-
-
-def _compare(model: str, seq: int, there: StoredRecord, event: Mapping[str, Any]) -> None:
-    if there.text == canonical_text(event):
-        return
-    try:
-        known = codec.loads(there.text)
-        shown = f"{known['kind']!r} by {known['actor']} at {known['time']}"
-    except (ValueError, RecursionError, KeyError, TypeError):
-        shown = "not readable"
-    raise ConflictError(
-        f"cannot import {model!r}",
-        f"event {seq} is the first that differs: in the registry it is {shown}, in the file "
-        f"{event['kind']!r} by {event['actor']} at {event['time']}",
-        "import into another registry; histories are never merged",
-    )
 
 
 def _lines(source: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
