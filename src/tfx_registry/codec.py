@@ -17,12 +17,15 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 __all__ = ["CodecError", "decode", "digest_json", "dumps", "encode", "loads"]
 
 T = TypeVar("T")
+
+#: Types whose values are JSON values as they are.
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -40,9 +43,14 @@ def encode(value: Any) -> Any:
     Returns:
         The JSON value. Fields of dataclasses that hold their default are left out.
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        pairs = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {f.name: encode(v) for f, v in pairs if not _is_default(f, v)}
+    kind: Any = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is dict:
+        return {str(k): v if type(v) in _PLAIN else encode(v) for k, v in value.items()}
+    if (fields := _fields(kind)) is not None:
+        pairs = ((name, getattr(value, name), default) for name, default in fields)
+        return {k: encode(v) for k, v, d in pairs if d is dataclasses.MISSING or v != d}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, Mapping):
@@ -69,7 +77,11 @@ def decode(cls: type[T], value: Any, *, strict: bool = False) -> T:
     Raises:
         CodecError: The value does not fit.
     """
-    return typing.cast("T", _decode(cls, value, "", strict))
+    kind: Any = cls
+    try:
+        return typing.cast("T", _reader(kind, strict)(value))
+    except _MisfitError as misfit:
+        raise CodecError(misfit.message()) from None
 
 
 def dumps(value: Any) -> str:
@@ -89,90 +101,173 @@ def digest_json(value: Any) -> str:
     return hashlib.sha256(dumps(value).encode("utf-8")).hexdigest()
 
 
-def _is_default(field: dataclasses.Field[Any], value: Any) -> bool:
-    if field.default_factory is not dataclasses.MISSING:
-        return bool(value == field.default_factory())
-    return field.default is not dataclasses.MISSING and bool(value == field.default)
-
-
-def _decode(kind: Any, value: Any, path: str, strict: bool) -> Any:
-    origin = typing.get_origin(kind)
-    if kind is Any:
-        return value
-    if origin in (typing.Union, types.UnionType):
-        options = [a for a in typing.get_args(kind) if a is not type(None)]
-        return None if value is None else _decode(options[0], value, path, strict)
-    if origin is tuple:
-        return _decode_tuple(typing.get_args(kind), value, path, strict)
-    if origin is not None and issubclass(origin, Mapping):
-        _expect(isinstance(value, dict), path, "an object", value)
-        item = typing.get_args(kind)[1]
-        return {k: _decode(item, v, f"{path}.{k}", strict) for k, v in value.items()}
-    if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(typing.cast("type", kind), value, path, strict)
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        allowed = [member.value for member in kind]
-        _expect(value in allowed, path, "one of " + ", ".join(map(str, allowed)), value)
-        return kind(value)
-    return _decode_scalar(kind, value, path)
-
-
-def _decode_tuple(args: tuple[Any, ...], value: Any, path: str, strict: bool) -> Any:
-    _expect(isinstance(value, list), path, "a list", value)
-    if len(args) == 2 and args[1] is Ellipsis:
-        return tuple(_decode(args[0], v, f"{path}[{i}]", strict) for i, v in enumerate(value))
-    _expect(len(value) == len(args), path, f"a list of {len(args)}", value)
+@functools.cache
+def _fields(cls: Any) -> tuple[tuple[str, Any], ...] | None:
+    """Names and defaults of a dataclass' fields, MISSING where there is none; None for others."""
+    if not dataclasses.is_dataclass(cls):
+        return None
     return tuple(
-        _decode(a, v, f"{path}[{i}]", strict)
-        for i, (a, v) in enumerate(zip(args, value, strict=True))
+        (f.name, f.default if f.default_factory is dataclasses.MISSING else f.default_factory())
+        for f in dataclasses.fields(cls)
     )
 
 
-def _decode_dataclass(cls: type, value: Any, path: str, strict: bool) -> Any:
-    _expect(isinstance(value, dict), path, "an object", value)
-    hints, fields = _shape(cls)
-    if strict and (unknown := sorted(set(value) - set(fields))):
-        raise CodecError(
-            f"{path or 'the document'} has the unknown field {unknown[0]!r}; "
-            f"known are {', '.join(sorted(fields))}"
-        )
-    missing = [
-        name
-        for name, f in fields.items()
-        if name not in value
-        and f.default is dataclasses.MISSING
-        and f.default_factory is dataclasses.MISSING
-    ]
-    _expect(not missing, f"{path}.{missing[0] if missing else ''}", "given", None)
-    given = {
-        k: _decode(hints[k], v, f"{path}.{k}", strict) for k, v in value.items() if k in fields
-    }
-    return cls(**given)
+class _MisfitError(Exception):
+    """A value does not fit; the path to it grows on the way out."""
+
+    def __init__(self, expected: str, value: Any, *, text: str = "") -> None:
+        self.path = ""
+        self._expected, self._value, self._text = expected, value, text
+
+    def message(self) -> str:
+        place = self.path.lstrip(".") or "the document"
+        if self._text:
+            return f"{place} {self._text}"
+        shown = "nothing" if self._value is None else repr(self._value)[:80]
+        return f"{place} must be {self._expected}, not {shown}"
+
+
+#: Reads a JSON value of one type, or raises `_MisfitError`.
+_Reader = Callable[[Any], Any]
 
 
 @functools.cache
-def _shape(cls: type) -> tuple[dict[str, Any], dict[str, dataclasses.Field[Any]]]:
-    """Type hints and fields of a dataclass; resolving annotations is slow, so once."""
-    return typing.get_type_hints(cls), {f.name: f for f in dataclasses.fields(cls)}
+def _reader(kind: Any, strict: bool) -> _Reader:
+    """Makes the reader of a type. Looking at annotations is slow, so it is done once for each."""
+    origin = typing.get_origin(kind)
+    if kind is Any:
+        return lambda value: value
+    if origin in (typing.Union, types.UnionType):
+        inner = _reader(next(a for a in typing.get_args(kind) if a is not type(None)), strict)
+        return lambda value: None if value is None else inner(value)
+    if origin is tuple:
+        return _tuple_reader(typing.get_args(kind), strict)
+    if origin is not None and issubclass(origin, Mapping):
+        return _mapping_reader(_reader(typing.get_args(kind)[1], strict))
+    if dataclasses.is_dataclass(kind):
+        return _dataclass_reader(typing.cast("type", kind), strict)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return _enum_reader(kind)
+    return _float if kind is float else _scalar_reader(kind)
 
 
-def _decode_scalar(kind: Any, value: Any, path: str) -> Any:
-    if kind is float:
-        if isinstance(value, str) and value in _NON_FINITE:
-            return _NON_FINITE[value]
-        _expect(
-            isinstance(value, (int, float)) and not isinstance(value, bool), path, "a number", value
-        )
-        return float(value)
-    if kind is int:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        _expect(whole, path, "a whole number", value)
+def _dataclass_reader(cls: type, strict: bool) -> _Reader:
+    hints, fields = typing.get_type_hints(cls), {f.name: f for f in dataclasses.fields(cls)}
+    defaults = dict(_fields(cls) or ())
+    needed = [name for name, default in defaults.items() if default is dataclasses.MISSING]
+    factories = {
+        name: f.default_factory
+        for name, f in fields.items()
+        if f.default_factory is not dataclasses.MISSING
+    }
+    constants = {k: v for k, v in defaults.items() if k not in factories and k not in needed}
+    checks_itself = hasattr(cls, "__post_init__") or hasattr(cls, "__slots__")
+    readers: dict[str, _Reader] = {}
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _MisfitError("an object", value)
+        if not readers:  # at the first use, because a class may hold others of its kind
+            readers.update({name: _reader(hints[name], strict) for name in fields})
+        if strict and (unknown := sorted(set(value) - set(fields))):
+            known = ", ".join(sorted(fields))
+            text = f"has the unknown field {unknown[0]!r}; known are {known}"
+            raise _MisfitError("", value, text=text)
+        for name in needed:
+            if name not in value:
+                raise _at(f".{name}", _MisfitError("given", None))
+        try:
+            given = {k: readers[k](v) for k, v in value.items() if k in readers}
+        except _MisfitError:
+            parts = ((f".{k}", readers[k], v) for k, v in value.items() if k in readers)
+            raise _locate(parts) from None
+        if checks_itself:
+            return cls(**given)
+        # What the constructor does, without a call for each field of a frozen class.
+        made: Any = object.__new__(cls)
+        made.__dict__.update(constants)
+        for name, make in factories.items():
+            if name not in given:
+                given[name] = make()
+        made.__dict__.update(given)
+        return made
+
+    return read
+
+
+def _mapping_reader(inner: _Reader) -> _Reader:
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _MisfitError("an object", value)
+        try:
+            return {k: inner(v) for k, v in value.items()}
+        except _MisfitError:
+            raise _locate((f".{k}", inner, v) for k, v in value.items()) from None
+
+    return read
+
+
+def _tuple_reader(args: tuple[Any, ...], strict: bool) -> _Reader:
+    repeated = len(args) == 2 and args[1] is Ellipsis
+    readers = [_reader(a, strict) for a in (args[:1] if repeated else args)]
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise _MisfitError("a list", value)
+        if not repeated and len(value) != len(readers):
+            raise _MisfitError(f"a list of {len(readers)}", value)
+        each = readers * len(value) if repeated else readers
+        try:
+            return tuple([one(v) for one, v in zip(each, value, strict=True)])
+        except _MisfitError:
+            pairs = enumerate(zip(each, value, strict=True))
+            raise _locate((f"[{i}]", one, v) for i, (one, v) in pairs) from None
+
+    return read
+
+
+def _enum_reader(kind: type[enum.Enum]) -> _Reader:
+    members = {member.value: member for member in kind}
+    allowed = "one of " + ", ".join(map(str, members))
+
+    def read(value: Any) -> Any:
+        try:
+            return members[value]
+        except (KeyError, TypeError):
+            raise _MisfitError(allowed, value) from None
+
+    return read
+
+
+def _scalar_reader(kind: type) -> _Reader:
+    expected = {str: "text", bool: "true or false", int: "a whole number"}[kind]
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise _MisfitError(expected, value)
         return value
-    _expect(isinstance(value, kind), path, {str: "text", bool: "true or false"}[kind], value)
-    return value
+
+    return read
 
 
-def _expect(condition: bool, path: str, expected: str, value: Any) -> None:
-    if not condition:
-        shown = "nothing" if value is None else repr(value)[:80]
-        raise CodecError(f"{path.lstrip('.') or 'the document'} must be {expected}, not {shown}")
+def _float(value: Any) -> float:
+    if isinstance(value, str) and value in _NON_FINITE:
+        return _NON_FINITE[value]
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise _MisfitError("a number", value)
+    return float(value)
+
+
+def _locate(parts: Iterable[tuple[str, _Reader, Any]]) -> _MisfitError:
+    """Finds the part that does not fit, and puts its step before the path to it."""
+    for step, read, value in parts:
+        try:
+            read(value)
+        except _MisfitError as misfit:  # noqa: PERF203 - it ends here
+            return _at(step, misfit)
+    raise AssertionError("every part fits")
+
+
+def _at(step: str, misfit: _MisfitError) -> _MisfitError:
+    misfit.path = step + misfit.path
+    return misfit

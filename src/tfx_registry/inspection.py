@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import os
 import subprocess
@@ -78,6 +79,11 @@ def describe_model(path: str | os.PathLike[str]) -> ModelFacts:
 
 def installed_libraries() -> dict[str, str]:
     """Returns the versions of the libraries that shape a model, as installed here."""
+    return dict(_find_libraries())
+
+
+@functools.cache  # 4 ms, and what is installed does not change while a process uses it
+def _find_libraries() -> dict[str, str]:
     found = {name: _installed_version(name) for name in _LIBRARIES}
     return {name: version for name, version in found.items() if version}
 

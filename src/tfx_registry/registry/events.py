@@ -8,6 +8,8 @@ rename.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -300,9 +302,14 @@ class Event:
             payload=payload_from_json(data["kind"], data["payload"]),
         )
 
+    @functools.cached_property
+    def text(self) -> str:
+        """The event as canonical JSON: what is stored, and what the digest is of."""
+        return codec.dumps(self.to_json())
+
     def digest(self) -> str:
         """Returns the SHA-256 of the canonical JSON of the event, with `previous` in it."""
-        return codec.digest_json(self.to_json())
+        return hashlib.sha256(self.text.encode("utf-8")).hexdigest()
 
 
 def payload_from_json(kind: str, data: Any) -> Payload:

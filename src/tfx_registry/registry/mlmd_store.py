@@ -157,7 +157,7 @@ class MlmdStore:
             external_id=_event_id(event.model, event.seq),
             last_known_state=pb.Execution.COMPLETE,
         )
-        _write_record(execution, event.to_json())
+        _write_text(execution, event.text)
         for key in ("kind", "actor", "time"):
             execution.custom_properties[key].string_value = plain_text(getattr(event, key))
         context = pb.Context(
@@ -363,7 +363,11 @@ def _is_safe_in_a_query(text: str) -> bool:
 
 
 def _write_record(node: Any, record: Any) -> None:
-    for index, chunk in enumerate(_chunks(encode_text(codec.dumps(record)))):
+    _write_text(node, codec.dumps(record))
+
+
+def _write_text(node: Any, text: str) -> None:
+    for index, chunk in enumerate(_chunks(encode_text(text))):
         key = f"{RECORD}.{index}" if index else RECORD
         node.custom_properties[key].string_value = chunk
 
@@ -374,10 +378,12 @@ def _read_record(node: Any) -> Any:
 
 def _read_text(node: Any) -> str:
     properties = node.custom_properties
-    parts = [properties[RECORD].string_value] if RECORD in properties else []
-    while (key := f"{RECORD}.{len(parts)}") in properties:
-        parts.append(properties[key].string_value)
-    return decode_text("".join(parts))
+    text = str(properties[RECORD].string_value) if RECORD in properties else ""
+    number = 1
+    while (key := f"{RECORD}.{number}") in properties:
+        text += properties[key].string_value
+        number += 1
+    return decode_text(text) if "~" in text else text
 
 
 def _chunks(text: str) -> Iterable[str]:
