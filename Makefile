@@ -26,7 +26,7 @@ unexport VIRTUAL_ENV
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help python lane setup demo test torture test-second-lane lint format constraints wheel clean
+.PHONY: help python lane setup demo test torture test-second-lane lint format constraints wheel clean benchmark
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,10 @@ torture: setup ## kill at least 100 writers at each step of a mutation (URI=... 
 
 test-second-lane: wheel ## run the tests on TFX 1.21 against the wheel, in a Debian 13 root (as root)
 	tools/second_lane.sh dist/*.whl $(PYTEST_ARGS)
+
+benchmark: setup ## measure the registry beside MLflow, with many versions, on three databases
+	$(BIN)/python benchmarks/registry_speed.py
+	$(BIN)/python benchmarks/databases.py
 
 lint: setup ## ruff and mypy
 	@status=0; for check in "ruff check ." "ruff format --check ." "mypy"; do \

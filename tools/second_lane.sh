@@ -32,6 +32,8 @@ wheel=$(realpath "$1")
 shift
 repository=$(realpath "$(dirname "$0")/..")
 root=$(mktemp -d -t tfx-registry-lane.XXXXXXXX)
+# Database servers refuse to run as root, and other users must get through.
+chmod 755 "$root"
 
 clean_up() {
   local status=$?

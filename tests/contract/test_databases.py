@@ -293,13 +293,9 @@ def test_a_full_disk(tmp_path: Path, plain_model: Path) -> None:
     saved = tmp_path / "saved"
     saved.mkdir()
     uri = f"sqlite:///{disk}/r.sqlite"
-    shell = [
-        "unshare", "--mount", "--map-root-user", "--user", "sh", "-c",
-        f'mount -t tmpfs -o size=2m tmpfs "{disk}" && "$@" && cp -R "{disk}/." "{saved}"', "sh",
-    ]  # fmt: skip
-    if os.geteuid() == 0:
-        shell.remove("--user")
-        shell.remove("--map-root-user")
+    shell = in_own_namespace(
+        f'mount -t tmpfs -o size=2m tmpfs "{disk}" && "$@" && cp -R "{disk}/." "{saved}"', disk
+    )
     with ModelRegistry.open(f"sqlite:///{saved}/r.sqlite") as registry:
         registry.register("penguin", plain_model)
     # The first registration has to be made inside: there the disk is empty.
@@ -316,10 +312,9 @@ def test_a_read_only_database_is_read(tmp_path: Path, plain_model: Path) -> None
     uri = f"sqlite:///{folder}/r.sqlite"
     with ModelRegistry.open(uri) as registry:
         registry.register("penguin", plain_model)
-    shell = [
-        "unshare", "--mount", *(["--user", "--map-root-user"] if os.geteuid() else []), "sh", "-c",
-        f'mount --bind "{folder}" "{folder}" && mount -o remount,bind,ro "{folder}" && "$@"', "sh",
-    ]  # fmt: skip
+    shell = in_own_namespace(
+        f'mount --bind "{folder}" "{folder}" && mount -o remount,bind,ro "{folder}" && "$@"', folder
+    )
     before, error, after = run_limited(shell, uri, plain_model, 0)
     assert "it cannot be written" in error
     assert (before, after) == ("1", "1")
@@ -346,6 +341,14 @@ def test_a_server_whose_disk_is_full(
         with ModelRegistry.open(uri) as registry:
             head = registry.head("penguin")
             assert len(registry.history("penguin")) == head.seq == head.latest
+
+
+def in_own_namespace(script: str, mounted: Path) -> list[str]:
+    """The words before a command that let a shell script mount something around it."""
+    own = ["unshare", "--mount", *(["--user", "--map-root-user"] if os.geteuid() else [])]
+    if subprocess.run([*own, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        own += ["--propagation", "unchanged"]  # in a chroot, where "/" is no mount
+    return [*own, "sh", "-c", f"trap 'umount \"{mounted}\"' EXIT; {script}", "sh"]
 
 
 def fill(registry: ModelRegistry, model: Path) -> None:

@@ -193,12 +193,12 @@ def test_a_model_that_is_not_there(registry: ModelRegistry) -> None:
 
 
 def test_nothing_hostile_in_an_expression_reaches_the_store(filled: ModelRegistry) -> None:
-    before = filled.history("penguin")
+    before = [event.text for event in filled.history("penguin")]
     for text in ("'; DROP TABLE Artifact; --", "\\'; DROP TABLE Artifact; --", "%' OR '1'='1"):
         quoted = text.replace("'", "''")
         assert filled.search(f"labels.team = '{quoted}' or labels.'{quoted}' = 'x'") == []
         assert filled.search(f"sources = '{quoted}' or model = '{quoted}'") == []
-    assert filled.history("penguin") == before
+    assert [event.text for event in filled.history("penguin")] == before
 
 
 # Comparing

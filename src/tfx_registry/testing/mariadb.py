@@ -26,9 +26,9 @@ class MariaDbServer(DatabaseServer):
         self.sql(f"CREATE DATABASE `{name}`")
         return self.uri(name)
 
-    def drop_database(self, name: str) -> None:
-        """Removes a database."""
-        self.sql(f"DROP DATABASE IF EXISTS `{name}`")
+    def drop_database(self, *names: str) -> None:
+        """Removes databases."""
+        self.sql("".join(f"DROP DATABASE IF EXISTS `{name}`;\n" for name in names))
 
     # How it runs
 
@@ -40,17 +40,20 @@ class MariaDbServer(DatabaseServer):
         install = find_program(
             ["mariadb-install-db", "mysql_install_db"], [], "mariadb-server-core"
         )
-        self._run([install, "--no-defaults", f"--datadir={self.folder / 'data'}",
+        # In a common /tmp, servers that start remove each other's temporary tables.
+        command = [install, "--no-defaults", f"--datadir={self.folder / 'data'}",
                    "--auth-root-authentication-method=normal", "--skip-test-db",
-                   "--innodb-log-file-size=16M"])  # fmt: skip
+                   "--innodb-log-file-size=16M"]  # fmt: skip
+        self._run(command, variables={"TMPDIR": str(self.folder)})
 
     def _command(self) -> Sequence[str]:
         server = find_program(["mariadbd", "mysqld"], [], "mariadb-server-core")
         return [
             server, "--no-defaults", f"--datadir={self.folder / 'data'}",
             f"--socket={self._socket}", f"--bind-address={LOOPBACK}", f"--port={self.port}",
-            f"--pid-file={self.folder / 'pid'}", "--skip-log-bin", "--innodb-log-file-size=16M",
-            "--innodb-buffer-pool-size=64M", "--performance-schema=OFF",
+            f"--pid-file={self.folder / 'pid'}", f"--tmpdir={self.folder}",
+            "--skip-log-bin", "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=64M",
+            "--performance-schema=OFF",
             # What was acknowledged survives a kill, but not a power cut: fast, and enough here.
             "--innodb-flush-log-at-trx-commit=2", "--innodb-doublewrite=0",
         ]  # fmt: skip

@@ -30,9 +30,9 @@ class PostgreSqlServer(DatabaseServer):
         self.sql(f'CREATE DATABASE "{name}" OWNER "{self.user}"')
         return self.uri(name)
 
-    def drop_database(self, name: str) -> None:
-        """Removes a database, and ends the connections to it."""
-        self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    def drop_database(self, *names: str) -> None:
+        """Removes databases, and ends the connections to them."""
+        self.sql("".join(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE);\n' for name in names))
 
     # How it runs
 

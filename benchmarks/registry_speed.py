@@ -1,0 +1,263 @@
+"""How fast is the registry: beside MLflow, with many versions, and as one command?
+
+    python benchmarks/registry_speed.py                  # all of it, some 15 minutes
+    python benchmarks/registry_speed.py --only scale
+
+Three tables in Markdown on stdout, one for each question:
+
+- `peer`: each operation beside MLflow's SQL store, both on SQLite, both with 10,000 versions.
+- `scale`: what each operation costs with 10, 1,000, 10,000 and 100,000 versions.
+- `process`: `tfx-registry show model@alias` beside the same with MLflow, each a new process.
+
+What is compared takes turns in many short rounds, so that whatever else the machine does meets
+all of it. Each table works on fresh copies of the databases, which are made when they are missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import generate_registry
+import mlflow_environment
+import payload
+import report
+from report import Sample
+from subject import Subject
+
+__all__ = [
+    "CALLS",
+    "copy_of",
+    "measure",
+    "peer_table",
+    "process_table",
+    "registry_of",
+    "scale_table",
+    "start",
+]
+
+HERE = Path(__file__).resolve().parent
+
+#: Our operation, the peer's, how many times faster ours has to be, what it is.
+PEER: tuple[tuple[str, str, float | None, str], ...] = (
+    ("get", "get", 20, "get by number"),
+    ("alias", "alias", 15, "get by alias"),
+    ("latest", "latest", 25, "get the latest"),
+    ("latest", "latest_search", None, "get the latest, MLflow by a search"),
+    ("page", "page", 15, "newest page of 100"),
+    ("page", "page_by_number", None, "newest page of 100, MLflow ordered by number"),
+    ("register", "register", 1.5, "register"),
+    ("register_plain", "register", None, "register, origin not given"),
+    ("set_alias", "set_alias", 50, "set an alias"),
+)
+
+#: Operation -> (smallest size that it is compared with, what it is).
+SCALE: dict[str, tuple[int, str]] = {
+    "get": (10, "get by number"),
+    "alias": (10, "get by alias"),
+    "latest": (10, "get the latest"),
+    "page10": (10, "newest page of 10"),
+    "page": (1000, "newest page of 100"),
+    "register": (10, "register"),
+    "set_alias": (10, "set an alias"),
+}
+SCALE_TARGET = 1.5
+PROCESS_TARGETS = (12.0, 0.7)
+
+#: Operation -> calls in one round; the slow ones of the peer get fewer.
+CALLS = {"get": 50, "alias": 50, "latest": 50, "page": 10, "page10": 20, "register": 10,
+         "register_plain": 5, "set_alias": 10}  # fmt: skip
+PEER_CALLS = {"get": 20, "alias": 20, "latest": 1, "latest_search": 3, "page": 5,
+              "page_by_number": 5, "register": 10, "set_alias": 3}  # fmt: skip
+
+Plan = Mapping[str, tuple[Subject, str, int]]
+
+
+def measure(plan: Plan, rounds: int) -> dict[str, Sample]:
+    """Lets subjects take turns at one operation.
+
+    Args:
+        plan: What to measure: by name the subject, its operation, and the calls in a round.
+        rounds: How often each has its turn. One more round goes before, and does not count.
+
+    Returns:
+        The samples by name.
+    """
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in plan}
+    for turn in range(rounds + 1):
+        names = list(plan) if turn % 2 else list(plan)[::-1]
+        for name in names:
+            subject, operation, calls = plan[name]
+            seconds = tuple(subject.seconds(operation, calls))
+            if turn:
+                found[name].append(seconds)
+    return {name: Sample(tuple(turns)) for name, turns in found.items()}
+
+
+def peer_table(folder: Path, versions: int, rounds: int) -> str:
+    """Measures each operation beside MLflow's."""
+    rows = []
+    with ExitStack() as stack:
+        ours = stack.enter_context(start(copy_of(stack, registry_of(folder, versions))))
+        script = [mlflow_environment.python(), str(HERE / "subject_mlflow.py")]
+        uri = copy_of(stack, mlflow_of(folder, versions))
+        peer = stack.enter_context(Subject([*script, uri]))
+        for operation, other, target, title in PEER:
+            plan = {
+                "ours": (ours, operation, CALLS[operation]),
+                "peer": (peer, other, PEER_CALLS[other]),
+            }
+            found = measure(plan, rounds)
+            times, lowest, highest = report.ratio(found["peer"], found["ours"])
+            rows.append(
+                [
+                    title,
+                    report.milliseconds(found["ours"]),
+                    report.milliseconds(found["peer"]),
+                    f"{times:.1f} ({lowest:.1f} - {highest:.1f})",
+                    *_target(times, target),
+                ]
+            )
+            _progress(rows[-1])
+    header = ["operation", "tfx-registry, ms", "MLflow, ms", "times faster", "target", "reached"]
+    return report.table(header, rows)
+
+
+def scale_table(folder: Path, sizes: Sequence[int], rounds: int) -> str:
+    """Measures each operation with few and with many versions."""
+    rows = []
+    with ExitStack() as stack:
+        subjects = {
+            size: stack.enter_context(start(copy_of(stack, registry_of(folder, size))))
+            for size in sizes
+        }
+        for operation, (smallest, title) in SCALE.items():
+            plan = {
+                str(size): (subject, operation, CALLS[operation])
+                for size, subject in subjects.items()
+                if size >= smallest
+            }
+            if len(plan) < 2:
+                continue
+            found = measure(plan, rounds)
+            first, last = next(iter(plan)), list(plan)[-1]
+            times, lowest, highest = report.ratio(found[last], found[first])
+            cells = [
+                report.milliseconds(found[str(n)]) if str(n) in found else "" for n in subjects
+            ]
+            reached = report.verdict(times <= SCALE_TARGET)
+            rows.append([title, *cells, f"{times:.2f} ({lowest:.2f} - {highest:.2f})", reached])
+            _progress(rows[-1])
+    header = ["operation, ms", *(f"{n:,} versions" for n in sizes), "last / first",
+              f"at most {SCALE_TARGET}"]  # fmt: skip
+    return report.table(header, rows)
+
+
+def process_table(folder: Path, versions: int, rounds: int) -> str:
+    """Measures one command as a process of its own, beside the same with MLflow."""
+    reference = f"{payload.MODEL}@{payload.ALIAS}"
+    command = Path(sys.executable).with_name("tfx-registry")
+    shown = "from mlflow import MlflowClient; import sys; client = MlflowClient(sys.argv[1]); "
+    shown += f"print(client.get_model_version_by_alias({payload.MODEL!r}, {payload.ALIAS!r}))"
+    ours = [str(command), "--registry", registry_of(folder, versions), "show", reference]
+    peer = [mlflow_environment.python(), "-c", shown, mlflow_of(folder, versions)]
+    samples: list[list[tuple[float, ...]]] = [[], []]
+    for turn in range(rounds + 1):
+        for found, words in zip(samples, (ours, peer), strict=True):
+            seconds = _seconds_of_process(words)
+            if turn:
+                found.append((seconds,))
+    mine, other = (Sample(tuple(found)) for found in samples)
+    times, lowest, highest = report.ratio(other, mine)
+    rows = [
+        ["tfx-registry, ms", report.milliseconds(mine), f"{PROCESS_TARGETS[1] * 1e3:.0f}",
+         report.verdict(mine.median <= PROCESS_TARGETS[1])],
+        ["MLflow, ms", report.milliseconds(other), "", ""],
+        ["times faster", f"{times:.1f} ({lowest:.1f} - {highest:.1f})",
+         *_target(times, PROCESS_TARGETS[0])],
+    ]  # fmt: skip
+    return report.table(["one process", "measured", "target", "reached"], rows)
+
+
+def _seconds_of_process(command: Sequence[str]) -> float:
+    variables = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    start = time.perf_counter()
+    subprocess.run(
+        command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=variables
+    )
+    return time.perf_counter() - start
+
+
+def _target(times: float, target: float | None) -> list[str]:
+    if target is None:
+        return ["", ""]
+    return [f"{target:g}", report.verdict(times >= target)]
+
+
+def start(uri: str) -> Subject:
+    """Starts a process that measures tfx-registry."""
+    return Subject([sys.executable, str(HERE / "subject_tfx_registry.py"), uri])
+
+
+def registry_of(folder: Path, versions: int) -> str:
+    """Returns the URI of a registry of that size; makes it if it is missing."""
+    path = folder / f"tfx-registry-{versions}.sqlite"
+    if not path.exists():
+        print(f"making {path.name}", file=sys.stderr)
+        generate_registry.generate(f"sqlite:///{path}", versions)
+    return f"sqlite:///{path}"
+
+
+def mlflow_of(folder: Path, versions: int) -> str:
+    """Returns the URI of an MLflow registry of that size; makes it if it is missing."""
+    path = folder / f"mlflow-{versions}.sqlite"
+    if not path.exists():
+        print(f"making {path.name}", file=sys.stderr)
+        generate_registry.generate_mlflow(f"sqlite:///{path}", versions)
+    return f"sqlite:///{path}"
+
+
+def copy_of(stack: ExitStack, uri: str) -> str:
+    """Copies a database beside itself, on the same disk, for as long as the stack lasts."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    made = stack.enter_context(tempfile.TemporaryDirectory(dir=path.parent))
+    return f"sqlite:///{shutil.copy(path, made)}"
+
+
+def _progress(row: Sequence[str]) -> None:
+    print("  ".join(row), file=sys.stderr)
+
+
+def main() -> None:
+    """Measures, and prints the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", choices=["peer", "scale", "process"], action="append")
+    parser.add_argument("--folder", type=Path, default=HERE / "results", help="for the databases")
+    parser.add_argument("--rounds", type=int, default=10, help="default: %(default)s")
+    parser.add_argument("--versions", type=int, default=10_000, help="beside MLflow")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10, 1_000, 10_000, 100_000])
+    options = parser.parse_args()
+    folder = options.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = options.only or ["peer", "scale", "process"]
+    print(report.describe_machine(folder))
+    if "peer" in wanted:
+        print(f"\n{peer_table(folder, options.versions, options.rounds)}", flush=True)
+    if "scale" in wanted:
+        print(f"\n{scale_table(folder, options.sizes, options.rounds)}", flush=True)
+    if "process" in wanted:
+        print(f"\n{process_table(folder, options.versions, options.rounds)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
