@@ -375,6 +375,8 @@ def test_the_alias_of_what_serves_moves_only_by_promotion(
         {"metrics": [Metric(7, 0.5)]},  # type: ignore[arg-type]
         {"sources": [LineageSource("a", "b", 5)]},  # type: ignore[arg-type]
         {"origin": Origin(run_id=5)},  # type: ignore[arg-type]
+        {"sources": [LineageSource("a", "b", "lone \ud800 surrogate")]},
+        {"hyperparameters": {"a": "\udcff"}},
     ],
 )
 def test_what_could_not_be_read_again_is_not_written(

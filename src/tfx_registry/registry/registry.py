@@ -41,8 +41,10 @@ class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Promotions):
         """Opens a registry.
 
         Args:
-            uri: `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite` or `memory://`; None
-                means the variable `TFX_REGISTRY_URI`.
+            uri: `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite`, `mysql://user@host/db`,
+                `postgresql://user@host/db`, `grpc://host:port` or `memory://`; None means the
+                variable `TFX_REGISTRY_URI`. Passwords come from `TFX_REGISTRY_PASSWORD` or
+                `TFX_REGISTRY_PASSWORD_FILE`.
             create: Whether a missing database is made.
 
         Returns:

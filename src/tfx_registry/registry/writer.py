@@ -156,6 +156,7 @@ class RegistryWriter(RegistryReader):
 def _check_storable(event: Event) -> None:
     """Refuses an event that would not come back as it went in; it could never be read again."""
     try:
+        event.text.encode("utf-8")
         if Event.from_json(codec.loads(event.text)).text == event.text:
             return
         why = "some value changes its type"
