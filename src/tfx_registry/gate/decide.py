@@ -7,8 +7,8 @@ a reason of its own. All failures are reported at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from tfx_registry import codec
@@ -35,7 +35,7 @@ from tfx_registry.gate.report import (
     describe,
     format_number,
 )
-from tfx_registry.records import SliceKey, Verdict
+from tfx_registry.records import Signature, SliceKey, Verdict
 
 __all__ = ["Contender", "Situation", "blocked", "decide", "summarize"]
 
@@ -49,12 +49,16 @@ class Contender:
         digest: Root digest of its bytes.
         manifest: Manifest digest of its bytes; what was evaluated must have the same.
         locations: Where its bytes were when it was registered, for messages.
+        size_bytes: Sum of its file sizes; None when not known.
+        signatures: Its signatures by name; None when they could not be read.
     """
 
     number: int
     digest: str
     manifest: str
     locations: tuple[str, ...] = ()
+    size_bytes: int | None = None
+    signatures: Mapping[str, Signature] | None = None
 
     def is_named_by(self, location: str) -> bool:
         """Tells whether a location is one where the bytes were when they were registered."""
@@ -72,6 +76,11 @@ class Situation:
         serving: The version that serves under the alias, or None.
         unfinished: What to say of a promotion that made a version visible and was not recorded;
             "" when there is none.
+        serving_seq: Sequence number of the deployment that serves under the alias, 0 for none.
+        labels: Labels of the candidate.
+        infra_blessing: What InfraValidator said of the candidate; None when it was not asked.
+        now: The time of the decision, in seconds since the epoch; None when the policy does not
+            need it.
     """
 
     model: str
@@ -79,6 +88,10 @@ class Situation:
     candidate: Contender
     serving: Contender | None = None
     unfinished: str = ""
+    serving_seq: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    infra_blessing: bool | None = None
+    now: float | None = None
 
 
 def decide(policy: GatePolicy, evaluation: Evaluation, situation: Situation) -> GateReport:
@@ -419,6 +432,10 @@ def _report(
         evaluation_digest=evaluation.digest,
         data_location=evaluation.data_location,
         metrics=tuple(_numbers(policy, evaluation)),
+        data=evaluation.data,
+        made_at=evaluation.made_at,
+        versions=evaluation.versions,
+        serving_seq=situation.serving_seq,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import os
 from collections.abc import Mapping
@@ -9,7 +10,17 @@ from dataclasses import dataclass, field
 
 from tfx_registry.records import SliceKey
 
-__all__ = ["EXAMPLE_COUNT", "EvaluatedModel", "Evaluation", "MetricId", "normalize_location"]
+__all__ = [
+    "EXAMPLE_COUNT",
+    "CrossSliceKey",
+    "DataIdentity",
+    "EvaluatedModel",
+    "Evaluation",
+    "Interval",
+    "IntervalKind",
+    "MetricId",
+    "normalize_location",
+]
 
 #: TFMA's name of the metric that counts examples; it is among TFMA's default metrics.
 EXAMPLE_COUNT = "example_count"
@@ -40,7 +51,65 @@ class MetricId:
         return f"{text} ({more})" if more else text
 
 
-Table = Mapping[SliceKey, Mapping[MetricId, float]]
+class IntervalKind(str, enum.Enum):
+    """How TFMA made a confidence interval.
+
+    `T_DISTRIBUTION`: estimate and standard error with Student's t distribution (jackknife, and
+    Poisson bootstrap in TFMA's default form). `QUANTILES`: quantiles of the resampled values,
+    which are known at one level only.
+    """
+
+    T_DISTRIBUTION = "t_distribution"
+    QUANTILES = "quantiles"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A two-sided confidence interval of a number, both ends in the unit of the number.
+
+    Attributes:
+        lower: Its lower end.
+        upper: Its upper end.
+        level: The confidence level, such as 0.95; None when it is not known.
+        kind: How it was made; None when it is not known.
+        standard_error: Standard error of the number, where it is known.
+        degrees_of_freedom: Degrees of freedom of the standard error, where they are known.
+    """
+
+    lower: float
+    upper: float
+    level: float | None = 0.95
+    kind: IntervalKind | None = None
+    standard_error: float | None = None
+    degrees_of_freedom: int | None = None
+
+
+#: A baseline slice and the slice that it is compared with (TFMA's cross-slice key).
+CrossSliceKey = tuple[SliceKey, SliceKey]
+
+Row = Mapping[MetricId, float]
+Table = Mapping[SliceKey, Row]
+CrossTable = Mapping[CrossSliceKey, Row]
+IntervalRow = Mapping[MetricId, Interval]
+IntervalTable = Mapping[SliceKey, IntervalRow]
+CrossIntervalTable = Mapping[CrossSliceKey, IntervalRow]
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """Which examples were evaluated, as far as known.
+
+    Attributes:
+        location: URI of the Examples artifact, or of the files.
+        splits: Names of the splits that were evaluated.
+        properties: What the artifact says of itself: span, version, input fingerprint, as text.
+        digest: Digest of the files, "" where they were out of reach or too large.
+    """
+
+    location: str = ""
+    splits: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,11 +120,18 @@ class EvaluatedModel:
         location: Where it lay.
         manifest: Manifest digest of the bytes that lie there now, "" when they are out of reach.
         metrics: Its numbers by slice.
+        intervals: Their confidence intervals, where TFMA computed them.
+        cross_slices: What TFMA computed between two slices: the number on the baseline slice
+            minus the number on the slice that it is compared with.
+        cross_intervals: The confidence intervals of `cross_slices`.
     """
 
     location: str
     manifest: str = ""
     metrics: Table = field(default_factory=dict)
+    intervals: IntervalTable = field(default_factory=dict)
+    cross_slices: CrossTable = field(default_factory=dict)
+    cross_intervals: CrossIntervalTable = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,6 +144,16 @@ class Evaluation:
         baseline: The baseline; None when there was none.
         data_location: Where the examples lay, as far as TFMA says.
         digest: SHA-256 over the files of the result, or "".
+        differences: TFMA's own differences, candidate minus baseline, by slice. They are shown
+            and never decided on: see docs/design/0003.
+        difference_intervals: Confidence intervals of the paired differences, by slice.
+        cross_difference_intervals: The same between two slices: the candidate's cross-slice number
+            minus the baseline's.
+        made_at: When the evaluation was made, in seconds since the epoch; None when not known.
+        versions: Versions of the libraries that made it, by distribution name, if known.
+        data: Which examples were evaluated.
+        serving_seq: Sequence number of the deployment that served under the alias when the
+            baseline was chosen, 0 when nothing served; None when not known.
     """
 
     location: str
@@ -75,6 +161,13 @@ class Evaluation:
     baseline: EvaluatedModel | None = None
     data_location: str = ""
     digest: str = ""
+    differences: Table = field(default_factory=dict)
+    difference_intervals: IntervalTable = field(default_factory=dict)
+    cross_difference_intervals: CrossIntervalTable = field(default_factory=dict)
+    made_at: float | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    data: DataIdentity = field(default_factory=DataIdentity)
+    serving_seq: int | None = None
 
     @property
     def numbers(self) -> Table:

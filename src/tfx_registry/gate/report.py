@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tfx_registry import codec
+from tfx_registry.gate.evaluation import DataIdentity, Interval
 from tfx_registry.records import SliceKey, Verdict, format_slice
 
-__all__ = ["Check", "Compared", "GateReport", "Reason", "format_number"]
+__all__ = ["Check", "CheckKind", "Compared", "GateReport", "Reason", "format_number"]
 
 
 class Reason(str, enum.Enum):
@@ -23,17 +24,54 @@ class Reason(str, enum.Enum):
     NOT_A_NUMBER = "not_a_number"
     METRIC_MISSING = "metric_missing"
     SLICE_MISSING = "slice_missing"
+    NO_EXAMPLES = "no_examples"
     TOO_FEW_EXAMPLES = "too_few_examples"
     EXAMPLES_NOT_COUNTED = "examples_not_counted"
     EVALUATION_UNREADABLE = "evaluation_unreadable"
     EVALUATION_EMPTY = "evaluation_empty"
     EVALUATION_OF_ANOTHER_MODEL = "evaluation_of_another_model"
     EVALUATION_AMBIGUOUS = "evaluation_ambiguous"
+    EVALUATION_WITHOUT_CANDIDATE = "evaluation_without_candidate"
+    EVALUATION_TOO_OLD = "evaluation_too_old"
+    EVALUATION_UNDATED = "evaluation_undated"
+    INTERVAL_MISSING = "interval_missing"
+    INTERVAL_UNUSABLE = "interval_unusable"
+    NOT_BETTER_ANYWHERE = "not_better_anywhere"
     MODEL_BYTES_CHANGED = "model_bytes_changed"
     PROMOTION_UNFINISHED = "promotion_unfinished"
     BASELINE_MISSING = "baseline_missing"
     BASELINE_BYTES_CHANGED = "baseline_bytes_changed"
+    BASELINE_BYTES_GONE = "baseline_bytes_gone"
     BASELINE_IS_NOT_SERVING = "baseline_is_not_serving"
+    BASELINE_MOVED = "baseline_moved"
+    MODEL_TOO_LARGE = "model_too_large"
+    MODEL_SIZE_UNKNOWN = "model_size_unknown"
+    SIGNATURES_DIFFER = "signatures_differ"
+    SIGNATURES_UNKNOWN = "signatures_unknown"
+    INFRA_BLESSING_MISSING = "infra_blessing_missing"
+    INFRA_NOT_BLESSED = "infra_not_blessed"
+    LABEL_MISSING = "label_missing"
+    LABEL_NOT_ALLOWED = "label_not_allowed"
+
+
+class CheckKind(str, enum.Enum):
+    """What a check was about. The values are stored and stay as they are.
+
+    `VALUE`: a metric against its bounds. `CHANGE`: its change against the baseline. `PRESENT`: a
+    metric of a rule on changes, without a baseline. `NO_WORSE`: the change in one slice of a
+    `NoWorse` rule; `BETTER`: whether it improved in any. `EXAMPLES`: number of examples. `FACT`:
+    something about the model or the evaluation that is no metric. `PROBLEM`: what keeps the gate
+    from deciding by numbers at all.
+    """
+
+    VALUE = "value"
+    CHANGE = "change"
+    PRESENT = "present"
+    NO_WORSE = "no_worse"
+    BETTER = "better"
+    EXAMPLES = "examples"
+    FACT = "fact"
+    PROBLEM = "problem"
 
 
 @dataclass(frozen=True)
@@ -52,6 +90,12 @@ class Check:
         change: Candidate minus baseline.
         bound: The bound that decided.
         examples: Number of examples in the slice.
+        kind: What it was about; None in reports of release 0.1 and before.
+        versus: The slice that `slice` was compared with in a cross-slice check, else None.
+        interval: The confidence interval that belongs to the check: of the value, or, where the
+            check is about a change, of the paired difference candidate minus baseline.
+        level: The confidence level at which the end of the interval had to hold; None where the
+            point value decided.
     """
 
     passed: bool
@@ -65,6 +109,10 @@ class Check:
     change: float | None = None
     bound: float | None = None
     examples: int | None = None
+    kind: CheckKind | None = None
+    versus: SliceKey | None = None
+    interval: Interval | None = None
+    level: float | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +149,14 @@ class GateReport:
         evaluation_digest: SHA-256 over the files of the result.
         data_location: Where the examples lay, as far as TFMA says.
         metrics: The candidate's numbers by metric and slice, as (metric, slice, value).
+        data: Which examples were evaluated.
+        made_at: When the evaluation was made, in seconds since the epoch, or None.
+        versions: Versions of the libraries that made the evaluation.
+        serving_seq: Sequence number of the deployment that served under the alias at the
+            decision, 0 for none.
+
+    Who decided, in which pipeline run and when stands in the event that stores the report, not
+    here, so that the same inputs give the same report.
     """
 
     model: str
@@ -117,6 +173,10 @@ class GateReport:
     evaluation_digest: str = ""
     data_location: str = ""
     metrics: tuple[tuple[str, SliceKey, float], ...] = ()
+    data: DataIdentity = field(default_factory=DataIdentity)
+    made_at: float | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    serving_seq: int = 0
 
     @property
     def failures(self) -> tuple[Check, ...]:
