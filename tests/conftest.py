@@ -1,10 +1,31 @@
-"""Models that several tests share."""
+"""Models that several tests share, and the same conditions on every machine."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# What a machine's own environment says of registries, people and terminals is not for tests.
+for _name in (
+    "TFX_REGISTRY_URI", "TFX_REGISTRY_ACTOR", "TFX_REGISTRY_PASSWORD",
+    "TFX_REGISTRY_PASSWORD_FILE", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID",
+    "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE",
+):  # fmt: skip
+    os.environ.pop(_name, None)
+# gRPC would send even what goes to this machine itself through a proxy.
+for _name in ("no_proxy", "NO_PROXY"):
+    os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1,localhost")))
+
+# The same examples in each run, however slow the machine is. To look for new ones:
+# pytest --hypothesis-profile=explore
+settings.register_profile(
+    "same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("explore", settings.get_profile("same"), derandomize=False)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

@@ -112,11 +112,11 @@ def test_the_password_may_be_in_a_file(
     [("127.0.0.1", "nobody listens there"), ("no-such-host.invalid", "is not known")],
 )
 def test_an_unreachable_host_is_called_that(scheme: str, host: str, why: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     login = ("", "") if scheme == "grpc" else ("ada@", "/registry")
-    error = refusal(f"{scheme}://{login[0]}{host}:{port}{login[1]}")
+    with socket.socket() as taken:  # and not listened on, so nobody else can
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        error = refusal(f"{scheme}://{login[0]}{host}:{port}{login[1]}")
     assert why in error.why
     assert host in error.why
 
@@ -361,7 +361,7 @@ def run_limited(
 ) -> list[str]:
     done = subprocess.run(
         [*prefix, sys.executable, "-c", code, uri, str(model), str(limit)],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=250,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -396,7 +396,7 @@ with ModelRegistry.open(uri) as registry:
 """
     done = subprocess.run(
         [sys.executable, "-c", code, uri, str(plain_model)],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=250,
     )  # fmt: skip
     assert done.stdout == "11\n", done.stderr
 

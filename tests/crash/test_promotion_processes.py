@@ -130,7 +130,7 @@ def test_killed_at_a_step_then_repeated(
         promote(registry, "triple", 1, base)
     decide(uri, 2)
     victim = start(uri, 2, base, step)
-    out, err = victim.communicate(timeout=60)
+    out, err = victim.communicate(timeout=250)
     assert victim.returncode == -signal.SIGKILL, err
     assert out == "ready\n"
     promoted = check(uri, base, digest)
@@ -196,7 +196,7 @@ def test_promoters_that_race(
     uri: str, base: Path, digest: DirectoryDigest, watched: Callable[[], list[str]]
 ) -> None:
     workers = [start(uri, number, base) for number in (4, 5, 6, 6)]
-    results = [worker.communicate(timeout=60) for worker in workers]
+    results = [worker.communicate(timeout=250) for worker in workers]
     assert watched() == []
     promoted = check(uri, base, digest)
     assert 6 in promoted

@@ -65,7 +65,7 @@ def test_processes_that_start_together_on_an_empty_database(start, tmp_path: Pat
     workers = [start(f"w{i}", 15) for i in range(5)]
     answers = {}
     for index, worker in enumerate(workers):
-        out, err = worker.communicate(timeout=120)
+        out, err = worker.communicate(timeout=250)
         assert worker.returncode == 0, err
         for line in out.splitlines():
             operation, number = line.split()
@@ -103,7 +103,7 @@ def test_the_registry_goes_on_after_a_kill(start, tmp_path: Path) -> None:
     victim.communicate()
     # A repeat of the victim's first operation finds it; new ones follow without a gap.
     again = start("victim", 3)
-    out, err = again.communicate(timeout=60)
+    out, err = again.communicate(timeout=250)
     assert again.returncode == 0, err
     assert out.splitlines()[0] == "0 1"
     with ModelRegistry.open(f"sqlite:///{tmp_path}/r.sqlite", create=False) as registry:

@@ -34,8 +34,9 @@ def test_it_is_committed_clean(path: Path) -> None:
 def test_it_runs(path: Path, tmp_path: Path) -> None:
     notebook = read(path)
     NotebookClient(
-        notebook, timeout=170, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
-    ).execute()
+        notebook, timeout=200, startup_timeout=200, kernel_name="python3",
+        resources={"metadata": {"path": tmp_path}},
+    ).execute()  # fmt: skip
     printed = [
         output.text
         for cell in notebook.cells

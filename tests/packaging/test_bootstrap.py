@@ -1,10 +1,10 @@
 """The bootstrap: which lane, which Python, and when an environment counts as finished."""
 
 import ast
+import fcntl
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -349,21 +349,29 @@ def test_failure_is_one_message_without_a_traceback(repository):
 
 
 def test_lock_outlives_a_killed_set_up_as_long_as_its_command_runs(bootstrap, repository, tmp_path):
-    # The tool starts a command and dies at once; the command goes on for a second.
+    # The tool starts a command and dies as soon as it runs; the command goes on until it is told.
+    go, runs = tmp_path / "go", tmp_path / "runs"
+    command = ["sh", "-c", f"touch '{runs}'; until [ -e '{go}' ]; do sleep 0.05; done"]
     script = f"""
 import importlib.util, os, pathlib, threading, time
+def die():
+    while not os.path.exists({str(runs)!r}): time.sleep(0.01)
+    os._exit(9)
 spec = importlib.util.spec_from_file_location("b", {str(repository / "tools" / "bootstrap.py")!r})
 b = importlib.util.module_from_spec(spec); spec.loader.exec_module(b)
 b.STATE = pathlib.Path({str(bootstrap.STATE)!r})
 with b.only_one():
-    threading.Timer(0.5, os._exit, [9]).start()
-    b.run_logged(["sleep", "1.5"])
+    threading.Thread(target=die).start()
+    b.run_logged({command!r})
 """
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 9
-    start = time.monotonic()
-    with bootstrap.only_one():
-        waited = time.monotonic() - start
-    assert waited > 0.3
+    try:
+        assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 9
+        with (bootstrap.STATE / "lock").open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        go.touch()
+    with bootstrap.only_one():  # it waits until the command has ended
+        pass
 
 
 def test_failing_command_leaves_its_words_in_the_log(bootstrap):

@@ -13,7 +13,7 @@ import pytest
 from tfx_registry import ModelRegistry
 from tfx_registry.records import Version
 
-DEMO_SECONDS = 600
+DEMO_SECONDS = 1500
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def test_the_bytes_do_not_depend_on_hash_seed_or_locale(tmp_path: Path) -> None:
             ],
             check=True,
             env={**os.environ, **environment},
-            timeout=60,
+            timeout=250,
         )
         contents.append([(target / s / "penguins.csv").read_bytes() for s in ("train", "eval")])
 

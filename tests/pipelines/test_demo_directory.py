@@ -105,10 +105,10 @@ def test_two_runs_cannot_share_a_directory(tmp_path: Path) -> None:
 
     with fresh_directory(tmp_path):
         (tmp_path / "data").mkdir()
-        second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
         assert "another demo is running" in second.stderr
         assert (tmp_path / "data").exists()
-    third = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    third = subprocess.run(command, capture_output=True, text=True, check=True, timeout=250)
 
     assert third.stdout == "got it\n"
 

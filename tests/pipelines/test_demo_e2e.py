@@ -15,7 +15,7 @@ from tfx_registry import ModelRegistry
 from tfx_registry.pipelines.penguin.policy import ACCURACY, CROSS_ENTROPY
 from tfx_registry.records import Verdict, VersionState
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 def test_three_versions_the_second_blocked_the_third_serving(demo) -> None:
@@ -144,7 +144,7 @@ def test_the_next_commands_work(demo) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=250,
         )
         assert done.returncode == 0, f"{command}: {done.stderr}"
         printed[command.partition("metadata.sqlite ")[2]] = done.stdout

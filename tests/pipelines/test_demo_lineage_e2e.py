@@ -11,7 +11,7 @@ from tfx_registry.pipelines.penguin.policy import ACCURACY
 from tfx_registry.registry.lineage_graph import LineageGraph, NodeKind
 from tfx_registry.registry.lineage_render import tree
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ def run(code: str, log: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=250,
     )
 
 

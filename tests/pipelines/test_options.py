@@ -116,7 +116,7 @@ def test_help_answers_without_tensorflow(module: str) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=250,
     )
 
     assert "--output-dir" in done.stdout

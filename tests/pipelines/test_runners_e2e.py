@@ -12,7 +12,7 @@ import pytest
 from tfx_registry import ModelRegistry
 from tfx_registry.records import Version, VersionState
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 def run(runner: str, output_dir: Path, *options: str) -> None:
@@ -28,7 +28,7 @@ def run(runner: str, output_dir: Path, *options: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=1500,
     )
     assert done.returncode == 0, done.stderr[-5000:]
     assert "prism" not in done.stderr.lower(), "Beam looked for a runner on the network"

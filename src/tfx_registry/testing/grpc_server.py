@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 import threading
 from collections.abc import Sequence
@@ -104,9 +105,13 @@ class GrpcServerProcess(DatabaseServer):
                 str(self.folder / "metadata.sqlite"), "--port", str(self.port)]  # fmt: skip
 
     def _is_ready(self) -> bool:
+        try:
+            socket.create_connection((LOOPBACK, self.port), timeout=5.0).close()
+        except OSError:
+            return False  # at once; a channel of gRPC would go on trying
         with grpc.insecure_channel(f"{LOOPBACK}:{self.port}") as channel:
             try:
-                grpc.channel_ready_future(channel).result(timeout=0.2)
+                grpc.channel_ready_future(channel).result(timeout=5.0)
             except grpc.FutureTimeoutError:
                 return False
         return True

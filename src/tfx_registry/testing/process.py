@@ -6,6 +6,7 @@ import abc
 import contextlib
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -23,15 +24,23 @@ __all__ = ["LOOPBACK", "DatabaseServer", "find_program", "free_port"]
 
 LOOPBACK = "127.0.0.1"
 
-_START_SECONDS = 60.0
-_STOP_SECONDS = 20.0
+_START_SECONDS = 120.0
+_STOP_SECONDS = 60.0
+_PORT_TRIES = 5
+#: Below the ports that systems give to outgoing connections (Linux: from 32768, others: 49152), so
+#: that a server which is killed finds its port free again.
+_PORTS = range(15_000, 32_000)
 _USERS = ("postgres", "mysql", "nobody")
 
 Self = TypeVar("Self", bound="DatabaseServer")
 
 
 def free_port() -> int:
-    """Returns a port of the loopback interface that nobody listens on now."""
+    """Returns a port of the loopback interface that nobody uses now."""
+    for port in secrets.SystemRandom().sample(_PORTS, 200):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
@@ -131,6 +140,19 @@ class DatabaseServer(abc.ABC):
         if first:
             self._initialize()
             self._initialized = True
+        for left in reversed(range(_PORT_TRIES if first else 1)):
+            try:
+                self._serve()
+                break
+            except RuntimeError as error:
+                if not left or not re.search(r"in use|bind", str(error), re.IGNORECASE):
+                    raise
+                self.port = free_port()  # somebody else was faster to take the other
+        if first:
+            self._prepare()
+
+    def _serve(self) -> None:
+        """Starts the program and waits until it answers."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._as_user([*self._limit(), *self._command(), *self._options]),
@@ -143,8 +165,6 @@ class DatabaseServer(abc.ABC):
                 self.kill()
                 raise RuntimeError(f"the {self.scheme} server did not start:\n{said}")
             time.sleep(0.02)
-        if first:
-            self._prepare()
 
     def kill(self) -> None:
         """Ends the server the hard way (SIGKILL): what it acknowledged must still be there."""
