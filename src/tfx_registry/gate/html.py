@@ -2,64 +2,125 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import json
-import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jinja2
 
-from tfx_registry.gate.report import Check, GateReport, format_number
-from tfx_registry.records import Verdict, format_slice
+from tfx_registry.gate.chart import Marks, Scale, Subject, kind_of, subject_of
+from tfx_registry.gate.report import Check, CheckKind, GateReport, format_number
+from tfx_registry.records import Override, SliceKey, Verdict, format_slice
+from tfx_registry.text import printable
 
-__all__ = ["render_html"]
+__all__ = ["Recorded", "render_html"]
 
-_WIDTH = 200.0
-_MARGIN = 8.0
+#: So many failures are told in words above the tables.
+_REASONS = 6
+#: Rows of a rule that are shown at once; the rest is folded.
+_OPEN_FAILED, _OPEN_PASSED = 60, 15
+#: Longer names are cut.
+_NAME_LENGTH = 160
 
 
 @dataclass(frozen=True)
-class _Bar:
-    """Where the marks stand on a scale of 0 to 200.
+class Recorded:
+    """Where a decision stands in the registry. A page without it shows the decision alone.
 
     Attributes:
-        value: The candidate.
-        bound: The bound.
-        baseline: The baseline, or None.
+        event: Sequence number of the event that holds the decision.
+        time: When, as stored.
+        actor: Who decided, or which pipeline run.
+        reason: Why it was asked, in the actor's words.
+        override: The last override of the version, held or expired, or None.
     """
 
-    value: float
-    bound: float
-    baseline: float | None
+    event: int
+    time: str
+    actor: str
+    reason: str = ""
+    override: Override | None = None
 
 
 @dataclass(frozen=True)
 class _Row:
     """One check as the page shows it."""
 
-    check: Check
+    passed: bool
     slice: str
+    message: str
     value: str
     baseline: str
+    change: str
+    interval: str
     examples: str
-    bar: _Bar | None
+    marks: Marks | None
 
 
-def render_html(report: GateReport) -> str:
+@dataclass(frozen=True)
+class _Group:
+    """All checks of one rule on one metric.
+
+    Attributes:
+        metric: The metric.
+        rule: The rule in words.
+        failed: How many of its checks failed.
+        rows: All checks, failures first.
+        shown: How many of them are not folded.
+        extreme: The slice that is furthest from the bound, or nearest if all passed.
+        scale: The scale that the rows share, or None.
+        columns: Which columns hold anything.
+    """
+
+    metric: str
+    rule: str
+    failed: int
+    rows: Sequence[_Row]
+    shown: int
+    extreme: str
+    scale: Scale | None
+    columns: frozenset[str]
+
+    @property
+    def parts(self) -> list[tuple[str, Sequence[_Row]]]:
+        """The rows that are shown at once, and the folded ones with what to call them."""
+        folded = self.rows[self.shown :]
+        left = sum(not row.passed for row in folded)
+        if left:
+            title = f"{left:,} failed and {len(folded) - left:,} passed more"
+        else:
+            title = f"{len(folded):,} more that passed"
+        return [("", self.rows[: self.shown]), *([(title, folded)] if folded else [])]
+
+
+def render_html(report: GateReport, recorded: Recorded | None = None) -> str:
     """Writes a report as a page.
 
     Args:
         report: The report. Its texts, slices and names may hold anything; they are escaped.
+        recorded: Where the decision stands in the registry, if it does.
 
     Returns:
         The HTML text.
     """
+    groups = _groups(report.checks)
+    plain = [check for check in report.checks if check.value is None]
+    failures = report.failures
     return _template().render(
         report=report,
+        recorded=recorded,
         passed=report.verdict is Verdict.PASSED,
         sentence=_sentence(report),
-        rows=[_row(check) for check in report.checks],
-        policy=json.dumps(report.policy, indent=2, ensure_ascii=False),
+        reasons=[check.message for check in failures[:_REASONS]],
+        more_reasons=max(len(failures) - _REASONS, 0),
+        groups=groups,
+        has_intervals=any("interval" in group.columns for group in groups),
+        plain=plain,
+        made_at=_format_seconds(report.made_at),
+        policy="\n".join(map(printable, _policy_lines(report.policy))),
     )
 
 
@@ -67,43 +128,106 @@ def _sentence(report: GateReport) -> str:
     against = (
         f" against version {report.baseline.number}, which serves under {report.alias!r}"
         if report.baseline
-        else ""
+        else ", without a baseline"
     )
-    failed = len(report.failures)
+    failed, count = len(report.failures), len(report.checks)
     if failed:
-        return f"{failed} of {len(report.checks)} checks failed{against}."
-    return f"All {len(report.checks)} checks passed{against}."
+        return f"{failed:,} of {count:,} check{'s' * (count != 1)} failed{against}."
+    everything = "The only check" if count == 1 else f"All {count:,} checks"
+    return f"{everything} passed{against}."
 
 
-def _row(check: Check) -> _Row:
-    return _Row(
-        check,
-        format_slice(check.slice),
-        "" if check.value is None else format_number(check.value),
-        "" if check.baseline_value is None else format_number(check.baseline_value),
-        "" if check.examples is None else str(check.examples),
-        _bar(check),
+def _groups(checks: Iterable[Check]) -> list[_Group]:
+    """Collects the checks with numbers by what they asked; failing rules come first."""
+    found: dict[tuple[str, str, CheckKind], list[Check]] = {}
+    for check in checks:
+        if check.value is not None:
+            found.setdefault((check.metric, check.rule, kind_of(check)), []).append(check)
+    groups = [_group(metric, rule, kind, same) for (metric, rule, kind), same in found.items()]
+    return sorted(groups, key=lambda g: (not g.failed, g.metric, g.rule))
+
+
+def _group(metric: str, rule: str, kind: CheckKind, checks: Sequence[Check]) -> _Group:
+    ordered = sorted(checks, key=lambda check: check.passed)
+    subjects = [subject_of(check) for check in ordered]
+    drawn = [subject for subject in subjects if subject is not None]
+    is_change = kind in (CheckKind.CHANGE, CheckKind.NO_WORSE)
+    scale = Scale.of(drawn, zero=is_change) if drawn else None
+    rows = [
+        _row(check, scale.marks(subject) if scale and subject else None, is_change=is_change)
+        for check, subject in zip(ordered, subjects, strict=True)
+    ]
+    failed = sum(not row.passed for row in rows)
+    names = ("baseline", "change", "interval", "examples")
+    return _Group(
+        printable(metric),
+        printable(rule),
+        failed,
+        rows,
+        min(failed, _OPEN_FAILED) + (_OPEN_PASSED if failed <= _OPEN_FAILED else 0),
+        _extreme(ordered, subjects, failed),
+        scale,
+        frozenset(name for name in names if any(getattr(row, name) for row in rows)),
     )
 
 
-def _bar(check: Check) -> _Bar | None:
-    """Places value, bound and baseline on one scale; a change is placed beside its bound."""
-    is_change = "change" in check.rule
-    relative = is_change and "relative" in check.rule
-    value = check.change if is_change else check.value
-    baseline = None if is_change else check.baseline_value
-    numbers = [
-        n for n in (value, check.bound, baseline, 0.0 if is_change else None) if n is not None
-    ]
-    if relative or value is None or check.bound is None or not all(map(math.isfinite, numbers)):
-        return None
-    low, high = min(numbers), max(numbers)
-    span = (high - low) or 1.0
+def _row(check: Check, marks: Marks | None, *, is_change: bool) -> _Row:
+    interval = check.interval
+    return _Row(
+        check.passed,
+        _format_place(check.slice, check.versus),
+        check.message,
+        _format(check.value),
+        _format(check.baseline_value),
+        f"{check.change:.4g}" if is_change and check.change is not None else "",
+        f"{interval.lower:.4g} to {interval.upper:.4g}" if interval else "",
+        "" if check.examples is None else f"{check.examples:,}",
+        marks,
+    )
 
-    def place(number: float) -> float:
-        return round(_MARGIN + (number - low) / span * (_WIDTH - 2 * _MARGIN), 1)
 
-    return _Bar(place(value), place(check.bound), None if baseline is None else place(baseline))
+def _extreme(checks: Sequence[Check], subjects: Sequence[Subject | None], failed: int) -> str:
+    """Names the failure that is furthest from its bound, else the pass that is nearest."""
+    looked_at = zip(checks[: failed or None], subjects, strict=False)
+    distances = [(abs(s.value - s.bound), s, check) for check, s in looked_at if s is not None]
+    if not distances:
+        return ""
+    choose = max if failed else min
+    _, subject, check = choose(distances, key=lambda item: item[0])
+    return f"{_format_place(check.slice, check.versus)}: {format_number(subject.value)}"
+
+
+def _format_place(key: SliceKey, versus: SliceKey | None) -> str:
+    text = format_slice(key)
+    return text if versus is None else f"{text} against {format_slice(versus)}"
+
+
+def _format(number: float | None) -> str:
+    return "" if number is None else format_number(number)
+
+
+def _format_seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    try:
+        moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return format_number(seconds)
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _short(text: str) -> str:
+    """Cuts what is too long for a table, and makes characters visible that steer the display."""
+    shown = printable(text)
+    return shown if len(shown) <= _NAME_LENGTH else f"{shown[: _NAME_LENGTH - 1]}…"
+
+
+def _policy_lines(policy: Mapping[str, Any]) -> list[str]:
+    return json.dumps(policy, indent=2, ensure_ascii=False).split("\n")
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in sorted(values.items()))
 
 
 @functools.cache
@@ -115,4 +239,5 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters.update(short=_short, visible=printable, pairs=_pairs)
     return environment.get_template("report.html.j2")
