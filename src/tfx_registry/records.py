@@ -7,7 +7,8 @@ Times are UTC in ISO 8601 with microseconds and a trailing "Z", so they sort as 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -260,6 +261,9 @@ class Deployment:
         seq: Sequence number of the event that put it there.
         time: When.
         actor: Who.
+        trail: Versions that served there before and that a rollback may go back to, newest first.
+            One that was rolled back is not among them.
+        operation: What was begun, for one that is not finished: "rollback", or "" for a promotion.
     """
 
     destination: str
@@ -268,6 +272,8 @@ class Deployment:
     seq: int
     time: str
     actor: str
+    trail: tuple[int, ...] = ()
+    operation: str = ""
 
 
 @dataclass(frozen=True)
@@ -295,6 +301,10 @@ class Version:
         aliases: Aliases that point here now.
         serving: Destinations where it serves now.
         seq: Sequence number of the last event that concerned this version.
+        rolled_back: Sequence number of the last event that rolled it back, or 0. What was decided
+            before does not let it serve again.
+        removed_from: Destinations that held its bytes and do not any more.
+        bytes_gone: Whether no place is known any more that holds its bytes.
     """
 
     model: str
@@ -317,6 +327,9 @@ class Version:
     aliases: tuple[str, ...] = ()
     serving: tuple[str, ...] = ()
     seq: int = 0
+    rolled_back: int = 0
+    removed_from: tuple[str, ...] = ()
+    bytes_gone: bool = False
 
     @property
     def state(self) -> VersionState:
@@ -375,11 +388,13 @@ class Head:
         count: How many versions there are.
         aliases: Version numbers by alias.
         deployments: What serves, by destination.
-        unfinished: Promotions that were begun and not recorded yet, by destination.
+        unfinished: Promotions and rollbacks that were begun and not recorded yet, by destination.
         semantic_versions: The highest semantic version by its major number.
         policy: The access policy as JSON; only in the log of the registry itself.
         created: Time of the first event.
         updated: Time of the last event.
+        gaps: Ranges of numbers, both ends inclusive and ascending, that no version has: adopted
+            versions keep the numbers that they had.
     """
 
     model: str
@@ -394,6 +409,16 @@ class Head:
     policy: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     updated: str = ""
+    gaps: tuple[tuple[int, int], ...] = ()
+
+    def numbers(self) -> Sequence[int]:
+        """Returns the numbers of all versions, ascending; of 100,000 as fast as of one."""
+        if not self.gaps:
+            return range(1, self.latest + 1)
+        starts = [1, *(last + 1 for _, last in self.gaps)]
+        ends = [*(first for first, _ in self.gaps), self.latest + 1]
+        ranges = itertools.starmap(range, zip(starts, ends, strict=True))
+        return list(itertools.chain.from_iterable(ranges))
 
     def serving(self, alias: str) -> Deployment | None:
         """Returns what serves under an alias: its newest deployment, or None."""

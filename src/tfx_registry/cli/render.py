@@ -14,12 +14,16 @@ from tfx_registry import codec
 from tfx_registry.gate.report import format_number
 from tfx_registry.records import Head, Metric, Version, format_slice
 from tfx_registry.registry.events import (
+    Adopted,
     AliasRemoved,
     AliasSet,
     Approved,
     Archived,
+    BytesFound,
+    BytesRemoved,
     Decided,
     Event,
+    IntentDropped,
     LabelRemoved,
     LabelSet,
     Overridden,
@@ -27,6 +31,8 @@ from tfx_registry.registry.events import (
     PublishStarted,
     Registered,
     Rejected,
+    RollbackStarted,
+    RolledBack,
 )
 
 __all__ = [
@@ -120,6 +126,9 @@ def version(v: Version, *, as_json: bool) -> None:
         ("state", v.state.value),
         ("aliases", ", ".join(v.aliases)),
         ("serving in", ", ".join(v.serving)),
+        ("rolled back", f"event {v.rolled_back}" if v.rolled_back else ""),
+        ("bytes removed", ", ".join(v.removed_from)),
+        ("bytes", "gone: no place is known any more that holds them" if v.bytes_gone else ""),
         ("registered", f"{time(v.time)} UTC by {v.actor}"),
         ("description", v.description),
         ("labels", ", ".join(f"{k}={w}" for k, w in sorted(v.labels.items()))),
@@ -247,6 +256,9 @@ def version_json(v: Version) -> dict[str, Any]:
         if v.override
         else None,
         "archived": v.archived,
+        "rolled_back": v.rolled_back or None,
+        "removed_from": list(v.removed_from),
+        "bytes_gone": v.bytes_gone,
     }
 
 
@@ -297,6 +309,22 @@ def _what(event: Event) -> str:
         return f"admins: {', '.join(payload.policy['admins'])}"
     if isinstance(payload, (Approved, Rejected, Archived)):
         return f"version {payload.number}"
+    if isinstance(payload, RollbackStarted):
+        return f"about to go back to version {payload.number} in {payload.destination}"
+    if isinstance(payload, RolledBack):
+        return (
+            f"back to version {payload.number} from {payload.replaces} as {payload.alias} "
+            f"in {payload.destination}"
+        )
+    if isinstance(payload, IntentDropped):
+        return f"version {payload.number}: what was begun in {payload.destination} was undone"
+    if isinstance(payload, BytesRemoved):
+        last = ", the last known" if payload.last else ""
+        return f"version {payload.number}: bytes gone from {payload.destination}{last}"
+    if isinstance(payload, BytesFound):
+        return f"version {payload.number}: bytes back in {payload.destination}"
+    if isinstance(payload, Adopted):
+        return f"version {payload.number} found serving in {payload.destination}"
     instead = f" in place of {payload.replaces}" if payload.replaces else ""
     return f"version {payload.number} serves as {payload.alias}{instead} in {payload.destination}"
 

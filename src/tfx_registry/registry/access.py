@@ -16,11 +16,15 @@ from tfx_registry import codec
 from tfx_registry.errors import AccessDeniedError, InvalidPolicyError
 from tfx_registry.names import model_key
 from tfx_registry.registry.events import (
+    Adopted,
     AliasRemoved,
     AliasSet,
     Approved,
     Archived,
+    BytesFound,
+    BytesRemoved,
     Decided,
+    IntentDropped,
     LabelRemoved,
     LabelSet,
     Overridden,
@@ -30,6 +34,8 @@ from tfx_registry.registry.events import (
     PublishStarted,
     Registered,
     Rejected,
+    RollbackStarted,
+    RolledBack,
 )
 
 __all__ = ["POLICY_LOG", "AccessPolicy", "Action", "Grant", "ModelRule", "action_of"]
@@ -64,6 +70,12 @@ _ACTIONS: dict[type[Payload], Action] = {
     Overridden: Action.OVERRIDE,
     PublishStarted: Action.PROMOTE,
     Promoted: Action.PROMOTE,
+    RollbackStarted: Action.PROMOTE,
+    RolledBack: Action.PROMOTE,
+    IntentDropped: Action.PROMOTE,
+    Adopted: Action.PROMOTE,
+    BytesRemoved: Action.PROMOTE,
+    BytesFound: Action.PROMOTE,
     Archived: Action.ARCHIVE,
     PolicySet: Action.ADMINISTER,
 }

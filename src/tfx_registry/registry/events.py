@@ -25,12 +25,16 @@ from tfx_registry.records import (
 )
 
 __all__ = [
+    "Adopted",
     "AliasRemoved",
     "AliasSet",
     "Approved",
     "Archived",
+    "BytesFound",
+    "BytesRemoved",
     "Decided",
     "Event",
+    "IntentDropped",
     "LabelRemoved",
     "LabelSet",
     "Overridden",
@@ -40,13 +44,20 @@ __all__ = [
     "PublishStarted",
     "Registered",
     "Rejected",
+    "RollbackStarted",
+    "RolledBack",
     "payload_from_json",
 ]
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A new version. See `records.Version` for the fields."""
+    """A new version. See `records.Version` for the fields.
+
+    Attributes:
+        adopted: The serving base directory that the version was found in; it keeps the number
+            that it has there. "" for all others, which get the next number.
+    """
 
     kind: ClassVar[str] = "registered"
     number: int
@@ -59,6 +70,7 @@ class Registered:
     labels: Mapping[str, str] = field(default_factory=dict)
     semantic_version: str = ""
     same_bytes_as: int | None = None
+    adopted: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,7 @@ class Promoted:
         alias: The alias.
         digest: Root digest of the published bytes.
         replaces: Version that served there before, or None.
+        trail: Versions that a rollback may go back to, newest first.
     """
 
     kind: ClassVar[str] = "promoted"
@@ -149,6 +162,106 @@ class Promoted:
     alias: str
     digest: str
     replaces: int | None = None
+    trail: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class RollbackStarted:
+    """Somebody is about to put newer versions away, so that an older one serves (the intent).
+
+    Attributes:
+        number: The version that is to serve.
+        destination: The serving base directory.
+        alias: The alias that will move.
+        digest: Root digest of its bytes.
+    """
+
+    kind: ClassVar[str] = "rollback_started"
+    number: int
+    destination: str
+    alias: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """An older version serves again, and the alias has moved to it.
+
+    Attributes:
+        number: The version that serves.
+        destination: The serving base directory.
+        alias: The alias.
+        digest: Root digest of its bytes.
+        replaces: Version that served there before.
+        withdrawn: The versions of the model that were put away, `replaces` among them. Each needs
+            a new decision before it may serve again.
+        trail: Versions that a further rollback may go back to, newest first.
+    """
+
+    kind: ClassVar[str] = "rolled_back"
+    number: int
+    destination: str
+    alias: str
+    digest: str
+    replaces: int
+    withdrawn: tuple[int, ...] = ()
+    trail: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class IntentDropped:
+    """A promotion or rollback that was begun there has been undone: nothing came of it."""
+
+    kind: ClassVar[str] = "intent_dropped"
+    number: int
+    destination: str
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A version was found serving in a directory that something else had filled.
+
+    Attributes:
+        number: The version.
+        destination: The serving base directory.
+        alias: The alias that points at it from now on.
+        digest: Root digest of its bytes.
+        trail: The versions found beside it, newest first.
+    """
+
+    kind: ClassVar[str] = "adopted"
+    number: int
+    destination: str
+    alias: str
+    digest: str
+    trail: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class BytesRemoved:
+    """A serving directory does not hold the bytes of a version any more.
+
+    Attributes:
+        number: The version.
+        destination: The serving base directory.
+        cause: "retention", or "missing" for bytes that were found to be gone.
+        last: Whether no other place is known that holds them.
+    """
+
+    kind: ClassVar[str] = "bytes_removed"
+    number: int
+    destination: str
+    cause: str
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class BytesFound:
+    """A serving directory that had lost the bytes of a version holds them again, verified."""
+
+    kind: ClassVar[str] = "bytes_found"
+    number: int
+    destination: str
 
 
 @dataclass(frozen=True)
@@ -224,6 +337,12 @@ Payload = (
     | AliasRemoved
     | PublishStarted
     | Promoted
+    | RollbackStarted
+    | RolledBack
+    | IntentDropped
+    | Adopted
+    | BytesRemoved
+    | BytesFound
     | Approved
     | Rejected
     | Overridden

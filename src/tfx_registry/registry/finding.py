@@ -10,7 +10,7 @@ import heapq
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tfx_registry import names
@@ -18,7 +18,6 @@ from tfx_registry.errors import InvalidExpressionError, InvalidInputError, Inval
 from tfx_registry.names import SemanticVersion, VersionRef
 from tfx_registry.records import Head, Version
 from tfx_registry.registry.comparison import Comparison, compare_versions
-from tfx_registry.registry.events import Registered
 from tfx_registry.registry.reader import RegistryReader
 from tfx_registry.registry.search import parse, parse_order
 from tfx_registry.registry.search_fields import FieldKind, bind
@@ -147,24 +146,13 @@ def stream_versions(
         The versions.
     """
     store = reader._store
-    numbers = _numbers(reader, head)
+    numbers = head.numbers()[::-1]
     if below is not None:
         numbers = [n for n in numbers if n < below]
     for start in range(0, len(numbers), _BATCH):
         batch = numbers[start : start + _BATCH]
         found = store.read_versions(head.model, batch)
         yield from (found[number] for number in batch if number in found)
-
-
-def _numbers(reader: RegistryReader, head: Head) -> Sequence[int]:
-    """The numbers of a model, newest first. Adopted ones are seconds since 1970, with gaps."""
-    if head.latest == head.count:
-        return range(head.latest, 0, -1)
-    numbers = []
-    for first in range(1, head.seq + 1, _BATCH):
-        events = reader._store.read_events(head.model, first, min(first + _BATCH - 1, head.seq))
-        numbers += [e.payload.number for e in events if isinstance(e.payload, Registered)]
-    return sorted(numbers, reverse=True)
 
 
 def _everything(_: Version) -> bool:

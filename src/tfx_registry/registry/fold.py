@@ -22,12 +22,16 @@ from tfx_registry.records import (
     Version,
 )
 from tfx_registry.registry.events import (
+    Adopted,
     AliasRemoved,
     AliasSet,
     Approved,
     Archived,
+    BytesFound,
+    BytesRemoved,
     Decided,
     Event,
+    IntentDropped,
     LabelRemoved,
     LabelSet,
     Overridden,
@@ -37,12 +41,27 @@ from tfx_registry.registry.events import (
     PublishStarted,
     Registered,
     Rejected,
+    RollbackStarted,
+    RolledBack,
 )
 
 __all__ = ["Snapshot", "apply", "replay", "touched"]
 
 #: Events that change one version and nothing else.
-AboutOne = Decided | Approved | Rejected | Overridden | LabelSet | LabelRemoved | Archived
+AboutOne = (
+    Decided
+    | Approved
+    | Rejected
+    | Overridden
+    | LabelSet
+    | LabelRemoved
+    | Archived
+    | BytesRemoved
+    | BytesFound
+)
+
+#: Events after which a version serves somewhere.
+Deployed = Promoted | RolledBack | Adopted
 
 
 @dataclass(frozen=True)
@@ -70,12 +89,14 @@ def touched(head: Head | None, payload: Payload) -> frozenset[int]:
     """
     aliases = head.aliases if head else {}
     numbers: set[int | None] = set()
-    if isinstance(payload, AliasSet | Promoted | AboutOne):
+    if isinstance(payload, AliasSet | Deployed | AboutOne):
         numbers.add(payload.number)
-    if isinstance(payload, (AliasSet, AliasRemoved, Promoted)):
+    if isinstance(payload, AliasSet | AliasRemoved | Deployed):
         numbers.add(aliases.get(payload.alias))
-    if isinstance(payload, Promoted) and head and payload.destination in head.deployments:
+    if isinstance(payload, Deployed) and head and payload.destination in head.deployments:
         numbers.add(head.deployments[payload.destination].number)
+    if isinstance(payload, RolledBack):
+        numbers.update(payload.withdrawn)
     return frozenset(n for n in numbers if n is not None)
 
 
@@ -108,11 +129,13 @@ def apply(before: Snapshot, event: Event) -> Snapshot:
         head, changed = _move_alias(head, before.versions, payload.alias, payload.number, event.seq)
     elif isinstance(payload, AliasRemoved):
         head, changed = _move_alias(head, before.versions, payload.alias, None, event.seq)
-    elif isinstance(payload, Promoted):
-        head, changed = _promote(head, before.versions, payload, event)
-    elif isinstance(payload, PublishStarted):
+    elif isinstance(payload, Deployed):
+        head, changed = _deploy(head, before.versions, payload, event)
+    elif isinstance(payload, PublishStarted | RollbackStarted):
         begun = _deployment(payload, event)
         head = dataclasses.replace(head, unfinished={**head.unfinished, payload.destination: begun})
+    elif isinstance(payload, IntentDropped):
+        head = dataclasses.replace(head, unfinished=_without(head.unfinished, payload.destination))
     elif isinstance(payload, PolicySet):
         head = dataclasses.replace(head, policy=payload.policy)
     head = dataclasses.replace(head, seq=event.seq, digest=event.digest(), updated=event.time)
@@ -165,8 +188,10 @@ def _with_version(head: Head, payload: Registered) -> Head:
         old = highest.get(str(new.major))
         if old is None or SemanticVersion.parse(old) < new:
             highest[str(new.major)] = payload.semantic_version
+    gap = (head.latest + 1, payload.number - 1)
     return dataclasses.replace(
         head,
+        gaps=(*head.gaps, gap) if gap[0] <= gap[1] else head.gaps,
         latest=max(head.latest, payload.number),
         count=head.count + 1,
         semantic_versions=dict(sorted(highest.items())),
@@ -199,6 +224,11 @@ def _changes(version: Version, payload: AboutOne, event: Event) -> dict[str, Any
         return {"override": override}
     if isinstance(payload, Archived):
         return {"archived": True}
+    if isinstance(payload, BytesRemoved):
+        places = tuple(sorted({*version.removed_from, payload.destination}))
+        return {"removed_from": places, "bytes_gone": version.bytes_gone or payload.last}
+    if isinstance(payload, BytesFound):
+        return _holding(version, payload.destination)
     labels = {key: value for key, value in version.labels.items() if key != payload.key}
     if isinstance(payload, LabelSet):
         labels[payload.key] = payload.value
@@ -228,8 +258,8 @@ def _move_alias(
     return dataclasses.replace(head, aliases=dict(sorted(aliases.items()))), changed
 
 
-def _promote(
-    head: Head, versions: Mapping[int, Version], payload: Promoted, event: Event
+def _deploy(
+    head: Head, versions: Mapping[int, Version], payload: Deployed, event: Event
 ) -> tuple[Head, dict[int, Version]]:
     previous = head.deployments.get(payload.destination)
     head, changed = _move_alias(head, versions, payload.alias, payload.number, event.seq)
@@ -237,19 +267,43 @@ def _promote(
         version = changed.get(previous.number, versions[previous.number])
         left = tuple(d for d in version.serving if d != payload.destination)
         changed[previous.number] = dataclasses.replace(version, serving=left, seq=event.seq)
+    for number in payload.withdrawn if isinstance(payload, RolledBack) else ():
+        version = changed.get(number, versions[number])
+        changed[number] = dataclasses.replace(version, rolled_back=event.seq, seq=event.seq)
     version = changed[payload.number]
-    serving = tuple(sorted({*version.serving, payload.destination}))
-    changed[payload.number] = dataclasses.replace(version, serving=serving, seq=event.seq)
-    deployment = _deployment(payload, event)
-    deployments = {**head.deployments, payload.destination: deployment}
-    unfinished = {d: u for d, u in head.unfinished.items() if d != payload.destination}
+    changed[payload.number] = dataclasses.replace(
+        version,
+        serving=tuple(sorted({*version.serving, payload.destination})),
+        seq=event.seq,
+        **_holding(version, payload.destination),
+    )
+    deployments = {**head.deployments, payload.destination: _deployment(payload, event)}
     head = dataclasses.replace(
-        head, deployments=dict(sorted(deployments.items())), unfinished=unfinished
+        head,
+        deployments=dict(sorted(deployments.items())),
+        unfinished=_without(head.unfinished, payload.destination),
     )
     return head, changed
 
 
-def _deployment(payload: Promoted | PublishStarted, event: Event) -> Deployment:
+def _holding(version: Version, destination: str) -> dict[str, Any]:
+    """Says what changes when a destination is known to hold the bytes of a version."""
+    left = tuple(place for place in version.removed_from if place != destination)
+    return {"removed_from": left, "bytes_gone": False}
+
+
+def _without(deployments: Mapping[str, Deployment], destination: str) -> dict[str, Deployment]:
+    return {d: found for d, found in deployments.items() if d != destination}
+
+
+def _deployment(payload: Deployed | PublishStarted | RollbackStarted, event: Event) -> Deployment:
     return Deployment(
-        payload.destination, payload.alias, payload.number, event.seq, event.time, event.actor
+        payload.destination,
+        payload.alias,
+        payload.number,
+        event.seq,
+        event.time,
+        event.actor,
+        trail=payload.trail if isinstance(payload, Deployed) else (),
+        operation="rollback" if isinstance(payload, RollbackStarted) else "",
     )

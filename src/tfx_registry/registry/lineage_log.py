@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from tfx_registry.records import Verdict, Version
 from tfx_registry.registry.events import (
+    Adopted,
     AliasRemoved,
     AliasSet,
     Decided,
     Event,
+    IntentDropped,
     LabelRemoved,
     LabelSet,
     Promoted,
     PublishStarted,
     Registered,
+    RollbackStarted,
+    RolledBack,
 )
 from tfx_registry.registry.lineage_graph import (
     GraphBuilder,
@@ -26,7 +30,7 @@ from tfx_registry.registry.lineage_graph import (
 __all__ = ["Aftermath"]
 
 #: Events that say nothing about where a version went.
-_SKIPPED = (LabelRemoved, LabelSet, PublishStarted)
+_SKIPPED = (LabelRemoved, LabelSet, PublishStarted, RollbackStarted, IntentDropped)
 
 
 class Aftermath:
@@ -59,8 +63,8 @@ class Aftermath:
                 label = f"alias {payload.alias}, set by {event.actor}"
                 node_id = self._add(NodeKind.ALIAS, event, label, alias=payload.alias)
                 self._aliases[payload.alias] = node_id
-        elif isinstance(payload, Promoted):
-            self._promoted(event, payload)
+        elif isinstance(payload, Promoted | RolledBack | Adopted):
+            self._deployed(event, payload)
         elif event.number == number and not isinstance(payload, _SKIPPED):
             why = f": {event.reason}" if event.reason else ""
             self._add(NodeKind.EVENT, event, f"{event.kind} by {event.actor}{why}")
@@ -104,7 +108,7 @@ class Aftermath:
         elif payload.baseline is not None:
             self._builder.connect(self._other(payload.baseline), node_id, "baseline")
 
-    def _promoted(self, event: Event, payload: Promoted) -> None:
+    def _deployed(self, event: Event, payload: Promoted | RolledBack | Adopted) -> None:
         self._end(self._aliases, payload.alias, event)
         self._end(self._deployments, payload.destination, event)
         if payload.number == self._version.number:
@@ -114,8 +118,12 @@ class Aftermath:
                 f"serves as {payload.alias} in {payload.destination}",
                 alias=payload.alias,
                 destination=payload.destination,
-                replaces=str(payload.replaces or ""),
+                replaces="" if isinstance(payload, Adopted) else str(payload.replaces or ""),
             )
+        elif isinstance(payload, RolledBack) and self._version.number in payload.withdrawn:
+            why = f": {event.reason}" if event.reason else ""
+            label = f"rolled back to version {payload.number} by {event.actor}{why}"
+            self._add(NodeKind.EVENT, event, label, destination=payload.destination)
 
     def _add(
         self, kind: NodeKind, event: Event, label: str, role: str = "", **properties: str

@@ -10,11 +10,30 @@ from tfx_registry.errors import (
     RefusedError,
     RejectedError,
 )
-from tfx_registry.records import DecisionSummary, Head, Verdict, Version
+from tfx_registry.records import DecisionSummary, Deployment, Head, Verdict, Version
 from tfx_registry.registry.events import Decided, Payload, Promoted, PublishStarted
 from tfx_registry.registry.writer import RegistryWriter
 
-__all__ = ["Promotions"]
+__all__ = ["Promotions", "trail_before"]
+
+#: How far back a rollback can go without reading the whole log.
+_MAX_TRAIL = 50
+
+
+def trail_before(before: Deployment | None, number: int) -> tuple[int, ...]:
+    """Returns what a rollback may go back to once a version serves.
+
+    Args:
+        before: What serves at the destination until then, or None.
+        number: The version that will serve.
+
+    Returns:
+        Numbers of versions, newest first.
+    """
+    if before is None:
+        return ()
+    served = (before.number, *before.trail)
+    return tuple(n for n in dict.fromkeys(served) if n != number)[:_MAX_TRAIL]
 
 
 class Promotions(RegistryWriter):
@@ -94,8 +113,11 @@ class Promotions(RegistryWriter):
         return version
 
     def _check_gate(self, version: Version, alias: str) -> None:
-        if version.override is not None and version.override.holds_at(self._now()):
-            return
+        override = version.override
+        if override is not None and override.holds_at(self._now()):
+            if override.seq > version.rolled_back:
+                return
+            raise _rolled_back(version, "override")
         decision = version.decision
         if decision is None:
             raise RefusedError(
@@ -117,6 +139,8 @@ class Promotions(RegistryWriter):
                 f"the gate passed it for {decision.alias!r}",
                 f"run VersionGate for {alias!r}",
             )
+        if decision.seq < version.rolled_back:
+            raise _rolled_back(version, "decision")
         self._check_current(version, decision)
 
     def _check_current(self, version: Version, decision: DecisionSummary) -> None:
@@ -255,9 +279,22 @@ class Promotions(RegistryWriter):
             if before and before.alias == alias and replaces == number == aliases.get(alias):
                 return None  # a repeated promotion changes nothing
             return Promoted(
-                number, destination, alias, version.digest, replaces if replaces != number else None
+                number,
+                destination,
+                alias,
+                version.digest,
+                replaces if replaces != number else None,
+                trail_before(before, number),
             )
 
         names.check_alias(alias)
         self._commit(model, plan, actor, reason)
         return self.get(model, number)
+
+
+def _rolled_back(version: Version, what: str) -> RefusedError:
+    return RefusedError(
+        f"cannot promote {version.ref}",
+        f"it was rolled back (event {version.rolled_back}) after that {what}",
+        "run VersionGate on it again, or override the gate for it",
+    )

@@ -116,7 +116,7 @@ class RegistryReader:
             NotFoundError: There is no such model.
         """
         head = self.head(model)
-        numbers = range(1, head.latest + 1)
+        numbers = head.numbers()
         wanted: Sequence[int] = numbers[::-1] if newest_first else numbers
         wanted = wanted if limit is None else wanted[: max(limit, 0)]
         found = self._store.read_versions(model, wanted)

@@ -16,6 +16,7 @@ from tfx_registry.errors import (
 from tfx_registry.inspection import code_revision, describe_model, installed_libraries
 from tfx_registry.records import Head, LineageSource, Metric, Origin, Version
 from tfx_registry.registry.audit import Audit
+from tfx_registry.registry.deployments import Deployments
 from tfx_registry.registry.events import AliasRemoved, AliasSet, Payload, Registered
 from tfx_registry.registry.finding import Finding
 from tfx_registry.registry.lifecycle import Lifecycle
@@ -27,7 +28,7 @@ from tfx_registry.registry.uri import RegistryUri, default_uri
 __all__ = ["ModelRegistry"]
 
 
-class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Promotions):
+class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Deployments, Promotions):
     """Versions of models under one name, and everything that was decided about them.
 
     Example:

@@ -10,6 +10,7 @@ from tfx_registry.errors import RegistryError
 from tfx_registry.records import Head, ModelFacts, ModelFormat, Version
 from tfx_registry.registry import fold
 from tfx_registry.registry.events import (
+    Adopted,
     AliasRemoved,
     AliasSet,
     Decided,
@@ -17,6 +18,8 @@ from tfx_registry.registry.events import (
     Promoted,
     PublishStarted,
     Registered,
+    RollbackStarted,
+    RolledBack,
 )
 from tfx_registry.registry.store import StoredRecord
 from tfx_registry.registry.verify import Damage, LogVerifier, canonical_text
@@ -178,15 +181,14 @@ def _contradictions(head: Head | None, digests: Mapping[int, str], event: Event)
     aliases = head.aliases if head else {}
     if isinstance(payload, Registered):
         expected = (head.latest if head else 0) + 1
-        if payload.number != expected:
+        if payload.number != expected and not (payload.adopted and payload.number > expected):
             yield f"it registers version {payload.number}, the next was {expected}"
         return
     if event.number is not None and event.number not in digests:
         yield f"it is about version {event.number}, which was not registered"
         return
-    if isinstance(payload, Decided | PublishStarted | Promoted) and (
-        payload.digest != digests[payload.number]
-    ):
+    on_bytes = Decided | PublishStarted | Promoted | RollbackStarted | RolledBack | Adopted
+    if isinstance(payload, on_bytes) and (payload.digest != digests[payload.number]):
         yield f"its digest is not the one of version {payload.number}"
     if isinstance(payload, AliasSet | AliasRemoved) and (
         payload.previous != (now := aliases.get(payload.alias))
@@ -195,7 +197,7 @@ def _contradictions(head: Head | None, digests: Mapping[int, str], event: Event)
             f"it says that the alias {payload.alias!r} pointed at {_shown(payload.previous)}, "
             f"which was {_shown(now)}"
         )
-    if isinstance(payload, Promoted):
+    if isinstance(payload, Promoted | RolledBack):
         there = head.deployments.get(payload.destination) if head else None
         replaced = there.number if there and there.number != payload.number else None
         if payload.replaces != replaced:

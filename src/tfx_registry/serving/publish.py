@@ -180,6 +180,7 @@ class ServingDirectory:
         manifest: str,
         before_visible: Callable[[], None] | None = None,
         progress: Progress | None = None,
+        beside_newer: bool = False,
     ) -> Published:
         """Publishes a SavedModel as `<base>/<number>`.
 
@@ -192,6 +193,8 @@ class ServingDirectory:
             before_visible: Called once the copy is complete, durable and verified, just before
                 it becomes visible. If it raises, nothing becomes visible.
             progress: Called with the number of bytes copied since the last call.
+            beside_newer: Whether newer versions may lie there: a rollback puts them away once the
+                older one is there.
 
         Returns:
             Where the version lies. Publishing the same version again finds it there.
@@ -206,7 +209,7 @@ class ServingDirectory:
         root = Path(source)
         target = self.base / str(number)
         self._check_owner(owner)
-        _check_neighbours(self.base, number)
+        _check_neighbours(self.base, number, beside_newer=beside_newer)
         if os.path.lexists(target):
             _check_same(target, digest, manifest)
             # Whoever renamed it may have died before the rename was durable.
@@ -308,15 +311,15 @@ def _compare(found: DirectoryDigest, digest: str, manifest: str, what: str) -> N
     )
 
 
-def _check_neighbours(base: Path, number: int) -> None:
+def _check_neighbours(base: Path, number: int, *, beside_newer: bool) -> None:
     present = list_version_directories(base)
     newest = max(present, default=number)
-    if newest > number:
+    if newest > number and not beside_newer:
         raise RefusedError(
             f"cannot publish version {number} into {str(base)!r}",
             f"the newer version {newest} lies there, and a server that loads the latest version "
             "goes on serving it",
-            "publish a newer version, or move the newer directory to a name that is no number",
+            "publish a newer version, or put the newer ones away with 'tfx-registry rollback'",
         )
     others = [name for name in present.get(number, []) if name != str(number)]
     if others:

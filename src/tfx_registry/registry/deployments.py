@@ -1,0 +1,400 @@
+"""What becomes of versions in serving directories after their promotion."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+
+from tfx_registry import names
+from tfx_registry.errors import InvalidInputError, NotFoundError, RefusedError, RejectedError
+from tfx_registry.inspection import describe_model
+from tfx_registry.records import Deployment, Head, Version
+from tfx_registry.registry.events import (
+    Adopted,
+    BytesFound,
+    BytesRemoved,
+    IntentDropped,
+    Payload,
+    Promoted,
+    Registered,
+    RollbackStarted,
+    RolledBack,
+)
+from tfx_registry.registry.promotions import trail_before
+from tfx_registry.registry.writer import RegistryWriter
+
+__all__ = ["Deployments"]
+
+
+class Deployments(RegistryWriter):
+    """The part of `ModelRegistry` that rollback, retention, reconcile and adopt use.
+
+    Nothing here touches a serving directory: see `tfx_registry.operations`.
+    """
+
+    def deployment(self, model: str, destination: str) -> Deployment:
+        """Returns what serves in a directory.
+
+        Args:
+            model: Name of the model.
+            destination: The serving base directory.
+
+        Returns:
+            The deployment. Its trail is also known for promotions of releases that kept none.
+
+        Raises:
+            NotFoundError: Nothing of the model was promoted there.
+        """
+        head = self.head(model)
+        found = head.deployments.get(destination)
+        if found is None:
+            others = ", ".join(repr(d) for d in head.deployments) or "nowhere"
+            raise NotFoundError(
+                f"nothing of {model!r} serves in {destination!r}",
+                f"it serves in: {others}",
+                "check the directory, or adopt what lies in it with 'tfx-registry adopt'",
+            )
+        if found.trail or found.seq == 1:
+            return found
+        return self._with_trail_of_the_log(model, found)
+
+    def _with_trail_of_the_log(self, model: str, found: Deployment) -> Deployment:
+        trail: tuple[int, ...] = ()
+        before: Deployment | None = None
+        for event in self._store.read_events(model, 1, found.seq):
+            payload = event.payload
+            if not isinstance(payload, Promoted | RolledBack | Adopted):
+                continue
+            if payload.destination != found.destination:
+                continue
+            trail = payload.trail or trail_before(before, payload.number)
+            if isinstance(payload, RolledBack):
+                trail = payload.trail
+            before = Deployment(
+                found.destination, payload.alias, payload.number, event.seq, "", "", trail
+            )
+        return Deployment(
+            found.destination, found.alias, found.number, found.seq, found.time, found.actor, trail
+        )
+
+    def check_rollback(self, model: str, destination: str, to: int | None = None) -> Version:
+        """Checks that a directory may go back to a version.
+
+        Args:
+            model: Name of the model.
+            destination: The serving base directory.
+            to: The version; None means the one that served there before.
+
+        Returns:
+            The version.
+
+        Raises:
+            NotFoundError: There is no such version, or nothing serves there.
+            RefusedError: It never served there, was rolled back itself, or is archived.
+            RejectedError: It is rejected.
+        """
+        now = self.deployment(model, destination)
+        number = to if to is not None else next(iter(now.trail), None)
+        if number is None:
+            raise RefusedError(
+                f"cannot roll back {model!r} in {destination!r}",
+                f"version {now.number} serves, and none served there before",
+                "promote another version",
+            )
+        version = self.get(model, number)
+        others = ", ".join(str(n) for n in now.trail if n != number)
+        if number != now.number and number not in now.trail:
+            why = "it never served there"
+            if version.rolled_back:
+                why = f"it was rolled back itself (event {version.rolled_back})"
+            raise RefusedError(
+                f"cannot roll back to {version.ref} in {destination!r}",
+                why,
+                f"served there before: {others or 'none'}; to let {version.ref} serve, "
+                "run VersionGate on it and promote it",
+            )
+        todo = f"choose another that served there with --to: {others or 'there is none'}"
+        if version.archived:
+            raise RefusedError(f"cannot roll back to {version.ref}", "it is archived", todo)
+        for word in version.approvals:
+            if not word.approved:
+                raise RejectedError(
+                    f"cannot roll back to {version.ref}",
+                    f"{word.actor} rejected it: {word.reason}",
+                    todo,
+                )
+        return version
+
+    def record_rollback_intent(
+        self, model: str, number: int, destination: str, *, actor: str | None = None
+    ) -> None:
+        """Records that newer versions are about to be put away.
+
+        Args:
+            model: Name of the model.
+            number: The version that is to serve.
+            destination: The serving base directory.
+            actor: Who.
+
+        Raises:
+            NotFoundError: There is no such version, or nothing serves there.
+            RefusedError: See `check_rollback`.
+        """
+
+        def plan(_: Head | None) -> Payload:
+            version = self.check_rollback(model, destination, number)
+            alias = self.deployment(model, destination).alias
+            return RollbackStarted(number, destination, alias, version.digest)
+
+        self._commit(model, plan, actor, "")
+
+    def record_rollback(
+        self,
+        model: str,
+        number: int,
+        destination: str,
+        withdrawn: Collection[int],
+        *,
+        reason: str,
+        actor: str | None = None,
+    ) -> Version:
+        """Records that an older version serves again, and moves the alias to it.
+
+        Args:
+            model: Name of the model.
+            number: The version.
+            destination: The serving base directory.
+            withdrawn: Other versions of the model that were put away.
+            reason: Why.
+            actor: Who.
+
+        Returns:
+            The version.
+
+        Raises:
+            InvalidInputError: There is no reason.
+            NotFoundError: There is no such version, or nothing serves there.
+            RefusedError: See `check_rollback`.
+        """
+        if not reason.strip():
+            raise InvalidInputError(
+                "cannot roll back without a reason", "the history must say why", "give a reason"
+            )
+
+        def plan(_: Head | None) -> Payload | None:
+            version = self.check_rollback(model, destination, number)
+            now = self.deployment(model, destination)
+            if now.number == number:
+                return None
+            served = (now.number, *now.trail)
+            return RolledBack(
+                number,
+                destination,
+                now.alias,
+                version.digest,
+                now.number,
+                tuple(sorted({*withdrawn, now.number})),
+                served[served.index(number) + 1 :],
+            )
+
+        self._commit(model, plan, actor, reason)
+        return self.get(model, number)
+
+    def drop_intent(
+        self, model: str, destination: str, *, actor: str | None = None, reason: str = ""
+    ) -> None:
+        """Records that what was begun in a directory has been undone.
+
+        Args:
+            model: Name of the model.
+            destination: The serving base directory.
+            actor: Who.
+            reason: Why.
+
+        Raises:
+            NotFoundError: There is no such model.
+        """
+        self.head(model)
+
+        def plan(head: Head | None) -> Payload | None:
+            begun = head.unfinished.get(destination) if head else None
+            return IntentDropped(begun.number, destination) if begun else None
+
+        self._commit(model, plan, actor, reason)
+
+    def record_bytes_removed(
+        self,
+        model: str,
+        number: int,
+        destination: str,
+        *,
+        cause: str,
+        last: bool,
+        actor: str | None = None,
+        reason: str = "",
+    ) -> Version:
+        """Records that a directory does not hold the bytes of a version any more.
+
+        Args:
+            model: Name of the model.
+            number: The version.
+            destination: The serving base directory.
+            cause: "retention" or "missing".
+            last: Whether no other place is known that holds them.
+            actor: Who.
+            reason: Why.
+
+        Returns:
+            The version.
+
+        Raises:
+            NotFoundError: There is no such version.
+            RefusedError: They were to be removed by retention, and the version serves there.
+        """
+        self.get(model, number)
+
+        def plan(_: Head | None) -> Payload | None:
+            version = self.get(model, number)
+            if cause == "retention" and destination in version.serving:
+                raise RefusedError(
+                    f"cannot remove the bytes of {version.ref} from {destination!r}",
+                    "it serves there",
+                    "promote another version first",
+                )
+            if destination in version.removed_from and version.bytes_gone >= last:
+                return None
+            return BytesRemoved(number, destination, cause, last)
+
+        self._commit(model, plan, actor, reason)
+        return self.get(model, number)
+
+    def record_bytes_found(
+        self, model: str, number: int, destination: str, *, actor: str | None = None
+    ) -> Version:
+        """Records that a directory holds the bytes of a version again, verified.
+
+        Args:
+            model: Name of the model.
+            number: The version.
+            destination: The serving base directory.
+            actor: Who.
+
+        Returns:
+            The version.
+
+        Raises:
+            NotFoundError: There is no such version.
+        """
+        self.get(model, number)
+
+        def plan(_: Head | None) -> Payload | None:
+            known = destination in self.get(model, number).removed_from
+            return BytesFound(number, destination) if known else None
+
+        self._commit(model, plan, actor, "")
+        return self.get(model, number)
+
+    def register_adopted(
+        self,
+        model: str,
+        path: str | os.PathLike[str],
+        number: int,
+        destination: str,
+        *,
+        actor: str | None = None,
+        reason: str = "",
+    ) -> Version:
+        """Registers a directory that something else published, under the number that it has there.
+
+        Args:
+            model: Name of the model; made with its first version.
+            path: The SavedModel directory.
+            number: Its number; the next registration gets one that is higher.
+            destination: The serving base directory that it lies in.
+            actor: Who.
+            reason: Why.
+
+        Returns:
+            The version; the one that is there already, if it has the same bytes.
+
+        Raises:
+            InvalidModelError: There is no model at the path.
+            RefusedError: The number belongs to other bytes, or is not higher than all others.
+        """
+        names.check_model_name(model)
+        names.check_version_number(number)
+        facts = describe_model(path)
+
+        def plan(head: Head | None) -> Payload | None:
+            known = self._store.read_versions(model, [number]).get(number)
+            if known is not None and known.facts.manifest == facts.manifest:
+                return None
+            latest = head.latest if head else 0
+            if known is not None or number <= latest:
+                raise RefusedError(
+                    f"cannot adopt {str(path)!r} as version {number} of {model!r}",
+                    "that version has other bytes"
+                    if known is not None
+                    else f"its latest version is {latest}, and numbers ascend",
+                    "move the directory away, or adopt it under another model name",
+                )
+            return Registered(
+                number=number,
+                facts=facts,
+                description="found in a serving directory",
+                same_bytes_as=self._store.find_digest(model, facts.digest),
+                adopted=destination,
+            )
+
+        self._commit(model, plan, actor, reason)
+        return self.get(model, number)
+
+    def record_adoption(
+        self,
+        model: str,
+        number: int,
+        destination: str,
+        alias: str,
+        others: Collection[int] = (),
+        *,
+        actor: str | None = None,
+        reason: str = "",
+    ) -> Version:
+        """Records that a version was found serving, and points the alias at it.
+
+        Args:
+            model: Name of the model.
+            number: The version.
+            destination: The serving base directory.
+            alias: The alias.
+            others: Versions that lie beside it and that a rollback may go back to.
+            actor: Who.
+            reason: Why.
+
+        Returns:
+            The version.
+
+        Raises:
+            NotFoundError: There is no such version.
+            RefusedError: The registry knows of another version that serves there, or under the
+                alias.
+        """
+        names.check_alias(alias)
+        self.get(model, number)
+
+        def plan(head: Head | None) -> Payload | None:
+            there = head.deployments.get(destination) if head else None
+            now = there or (head.serving(alias) if head else None)
+            if now is not None:
+                if (now.destination, now.number) == (destination, number):
+                    return None
+                raise RefusedError(
+                    f"cannot adopt version {number} of {model!r} in {destination!r}",
+                    f"version {now.number} serves under {now.alias!r} in {now.destination!r}",
+                    "adopt under another alias, or run 'tfx-registry reconcile'",
+                )
+            trail = tuple(sorted((n for n in others if n != number), reverse=True))[:50]
+            return Adopted(number, destination, alias, self.get(model, number).digest, trail)
+
+        self._commit(model, plan, actor, reason)
+        return self.get(model, number)
