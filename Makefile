@@ -26,7 +26,7 @@ unexport VIRTUAL_ENV
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help python lane setup demo test torture test-second-lane lint format constraints wheel clean benchmark
+.PHONY: help python lane setup demo test test-airflow torture test-second-lane lint format constraints wheel clean benchmark
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -48,11 +48,16 @@ test: setup ## run all tests on this machine's lane
 	@tools/install_databases.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+test-airflow: python ## run the penguin pipeline under a real Airflow, in .venv-airflow
+	@LANE=1.16 $(PYTHON) tools/bootstrap.py --venv .venv-airflow --variant airflow \
+	  --extras airflow,examples,test
+	.venv-airflow/bin/python -m pytest $(PYTEST_ARGS) tests/orchestrators/airflow
+
 torture: setup ## kill at least 100 writers at each step of a mutation (URI=... for another store, KILLS=...)
 	$(BIN)/python tests/crash/torture.py --kills $(or $(KILLS),100) $(if $(URI),--uri "$(URI)")
 
 test-second-lane: wheel ## run the tests on TFX 1.21 against the wheel, in a Debian 13 root (as root)
-	tools/second_lane.sh dist/*.whl $(PYTEST_ARGS)
+	VENV="$(VENV)" tools/second_lane.sh dist/*.whl $(PYTEST_ARGS)
 
 benchmark: setup ## measure the registry beside MLflow, with many versions, on three databases
 	$(BIN)/python benchmarks/registry_speed.py
@@ -77,6 +82,6 @@ wheel: setup ## build the wheel into dist/
 	@rm -rf build
 
 clean: ## remove everything that the targets above made
-	rm -rf .venv .bootstrap build dist src/*.egg-info *.egg-info \
+	rm -rf .venv .venv-airflow .bootstrap build dist src/*.egg-info *.egg-info \
 	  .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output
 	find . -name __pycache__ -type d -prune -not -path './.git/*' -exec rm -rf {} +

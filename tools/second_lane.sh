@@ -5,7 +5,9 @@
 #
 # A Debian 13 root is made by debootstrap in a temporary folder. It gets the wheel, the tests and
 # what installs them, and none of the source folders: what passes here passes for a user of the
-# wheel. The folder is removed at the end, after everything mounted in it is unmounted.
+# wheel. Then this machine's own environment (VENV, default .venv) and the one in the root write to
+# the same databases at the same time. The folder is removed at the end, after everything mounted in
+# it is unmounted.
 set -euo pipefail
 
 readonly suite=trixie
@@ -120,6 +122,23 @@ inside() {
     /bin/sh -c 'cd "$0" && exec "$@"' "$project" "$@"
 }
 
+# Writers with two releases of ML Metadata on one database: one outside, the other in the root.
+mixed_writers() {
+  local own=${VENV:-.venv}/bin/python
+  cd "$repository"
+  [[ -x $own ]] || fail "there is no environment ${VENV:-.venv}: make it with \`make setup\`"
+  if [[ $("$own" tools/bootstrap.py --print-lane) == 1.21 ]]; then
+    say "this machine's own lane is 1.21, too: no second release to write beside it"
+    return
+  fi
+  say "writing to the same databases with both lanes"
+  env --unset=PYTHONDONTWRITEBYTECODE TFX_REGISTRY_OTHER_ROOT="$root" \
+    TFX_REGISTRY_OTHER_PYTHON="chroot '$root' /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin \
+      LANG=C.UTF-8 '$project/.venv/bin/python'" \
+    "$own" -m pytest -p no:cacheprovider --basetemp="$root/tmp/mixed-writers" \
+    tests/contract/test_mixed_writers.py
+}
+
 install_debootstrap
 say "making a Debian 13 root ..."
 started=$SECONDS
@@ -132,3 +151,4 @@ inside python3 tools/bootstrap.py --lane 1.21 --venv .venv \
 inside bash tools/install_databases.sh
 say "running the tests against the wheel"
 inside .venv/bin/python -m pytest "$@" -m "not source_tree"
+mixed_writers

@@ -24,6 +24,8 @@ class Sign(enum.Enum):
 _BUSY = re.compile(
     r"database is locked|database table is locked|deadlock|lock wait timeout|could not serialize"
     r"|concurrent update|record has changed since last read"
+    # Two writers of one version: of ML Metadata's properties, not of the version itself.
+    r"|duplicate key value violates|duplicate entry|unique constraint failed"
     # gRPC: ML Metadata's message for a lost race repeats the whole node, and does not fit.
     r"|received metadata size exceeds",
     re.IGNORECASE,
