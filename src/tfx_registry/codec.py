@@ -9,6 +9,7 @@ back as the same float. NaN and infinities are written as the strings "NaN", "In
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import functools
@@ -20,12 +21,17 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from tfx_registry import compiled
+from tfx_registry.frozen import FrozenDict
+
 __all__ = ["CodecError", "decode", "digest_json", "dumps", "encode", "loads"]
 
 T = TypeVar("T")
 
-#: Types whose values are JSON values as they are.
-_PLAIN = frozenset({str, int, bool, type(None)})
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
+_SCAN: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -44,22 +50,27 @@ def encode(value: Any) -> Any:
         The JSON value. Fields of dataclasses that hold their default are left out.
     """
     kind: Any = type(value)
-    if kind in _PLAIN:
+    return _encoder(kind)(value)
+
+
+@functools.cache
+def _encoder(kind: Any) -> Callable[[Any], Any]:
+    """Returns what encodes values of a type. Looking at types is slow, so it is done once."""
+    if (write := compiled.writer(kind, encode)) is not None:
+        return write
+    if issubclass(kind, enum.Enum):
+        return lambda value: value.value
+    if issubclass(kind, Mapping):
+        return lambda value: {str(k): encode(v) for k, v in value.items()}
+    if issubclass(kind, (list, tuple)):
+        return lambda value: [encode(v) for v in value]
+    return _encode_float if issubclass(kind, float) else lambda value: value
+
+
+def _encode_float(value: float) -> float | str:
+    if math.isfinite(value):
         return value
-    if kind is dict:
-        return {str(k): v if type(v) in _PLAIN else encode(v) for k, v in value.items()}
-    if (fields := _fields(kind)) is not None:
-        pairs = ((name, getattr(value, name), default) for name, default in fields)
-        return {k: encode(v) for k, v, d in pairs if d is dataclasses.MISSING or v != d}
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {str(k): encode(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [encode(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    return value
+    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
 
 
 def decode(cls: type[T], value: Any, *, strict: bool = False) -> T:
@@ -78,6 +89,9 @@ def decode(cls: type[T], value: Any, *, strict: bool = False) -> T:
         CodecError: The value does not fit.
     """
     kind: Any = cls
+    if not strict:
+        with contextlib.suppress(*compiled.MISFITS):
+            return typing.cast("T", compiled.reader(kind)(value))
     try:
         return typing.cast("T", _reader(kind, strict)(value))
     except _MisfitError as misfit:
@@ -86,14 +100,17 @@ def decode(cls: type[T], value: Any, *, strict: bool = False) -> T:
 
 def dumps(value: Any) -> str:
     """Writes a value as canonical JSON text: sorted keys, no spaces, non-ASCII kept."""
-    return json.dumps(
-        encode(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return _ENCODER.encode(encode(value))
 
 
 def loads(text: str) -> Any:
     """Reads JSON text."""
-    return json.loads(text)
+    try:
+        value, end = _SCAN(text, 0)
+    except StopIteration:
+        end = -1
+    # Texts as `dumps` writes them begin and end with their value.
+    return value if end == len(text) else json.loads(text)
 
 
 def digest_json(value: Any) -> str:
@@ -200,7 +217,7 @@ def _mapping_reader(inner: _Reader) -> _Reader:
         if not isinstance(value, dict):
             raise _MisfitError("an object", value)
         try:
-            return {k: inner(v) for k, v in value.items()}
+            return FrozenDict({k: inner(v) for k, v in value.items()})
         except _MisfitError:
             raise _locate((f".{k}", inner, v) for k, v in value.items()) from None
 
