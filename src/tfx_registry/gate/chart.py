@@ -150,8 +150,7 @@ class Scale:
             core += [subject.value, subject.bound]
             core += [] if subject.baseline is None else [subject.baseline]
         low, high = min(core), max(core)
-        # Halves first: the difference of two large numbers may be infinite.
-        span = (high / 2 - low / 2) * 2 or abs(high) or 1.0
+        span = (high - low) or abs(high) or 1.0
         ends = [end for s in subjects if s.interval for end in s.interval]
         low = max(min([low, *ends]), low - _WIDEST * span)
         high = min(max([high, *ends]), high + _WIDEST * span)

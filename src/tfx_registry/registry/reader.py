@@ -151,8 +151,29 @@ class RegistryReader:
         Raises:
             NotFoundError: There is no such version.
         """
+        event = self.last_decision(model, number)
+        return event.payload if event and isinstance(event.payload, Decided) else None
+
+    def last_decision(self, model: str, number: int) -> Event | None:
+        """Returns the event of the last gate decision on a version, or None.
+
+        Raises:
+            NotFoundError: There is no such version.
+        """
         summary = self.get(model, number).decision
         if summary is None:
             return None
-        payload = self._store.read_events(model, summary.seq, summary.seq)[0].payload
-        return payload if isinstance(payload, Decided) else None
+        return next(iter(self._store.read_events(model, summary.seq, summary.seq)), None)
+
+    def decisions(self, model: str, number: int) -> list[Event]:
+        """Returns the events of all gate decisions on a version, oldest first.
+
+        Raises:
+            NotFoundError: There is no such version.
+        """
+        self.get(model, number)
+        return [
+            event
+            for event in self.history(model)
+            if isinstance(event.payload, Decided) and event.number == number
+        ]
