@@ -22,7 +22,9 @@ __all__ = [
     "InvalidNameError",
     "InvalidPolicyError",
     "InvalidUriError",
+    "ModelServerError",
     "NotFoundError",
+    "NotServedError",
     "RefusedError",
     "RegistryError",
     "RejectedError",
@@ -133,6 +135,10 @@ class IntegrityError(RefusedError):
     """Bytes are not the bytes that were registered. Find out who changed them."""
 
 
+class NotServedError(RefusedError):
+    """A model server did not make the version available. Look at its log, correct, and repeat."""
+
+
 class ConflictError(RegistryError):
     """Somebody else was faster. Read the new state, then decide again."""
 
@@ -153,5 +159,11 @@ class AliasConflictError(ConflictError):
 
 class StoreUnavailableError(RegistryError):
     """The store cannot be reached or written. Repeat once it can; nothing was half-written."""
+
+    exit_code = 6
+
+
+class ModelServerError(RegistryError):
+    """A model server cannot be asked. Repeat once it answers; nothing was changed there."""
 
     exit_code = 6
