@@ -1,16 +1,19 @@
-"""Kills writers at every step of a mutation, and at random, and counts what they broke.
+"""Kills writers at every step of every mutation, and at random, and servers; counts what broke.
 
-    .venv/bin/python tests/crash/torture.py [--kills 100] [--uri URI] [--seed 1]
+    .venv/bin/python tests/crash/torture.py [--on sqlite,mysql,postgresql,grpc] [--kills 150]
 
-Each round starts two writers on one model and kills both: at a named step (a function that is
-about to be called or has returned), in the middle of the one call that writes, or at any moment.
-Then everything is checked: no version lost, duplicate or missing in between, every acknowledged
-operation there once, log and state equal. The next round first repeats what was not acknowledged.
+Each round starts two writers on one model and kills both: at a named step of a named mutation (a
+function that is about to be called or has returned), in the middle of the one call that writes, or
+at any moment. In every third round on a server, that is killed, too, and started again. Then
+everything is checked: no version lost, duplicate or missing in between, every acknowledged
+operation there once, log and state equal. The next round first repeats the registrations that were
+not acknowledged.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -25,42 +28,41 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ml_metadata import metadata_store
+from torture_writer import MODEL, NAMED_STEPS, Step, Writer
 
 from tfx_registry import ModelRegistry
-from tfx_registry.records import Origin
-from tfx_registry.registry.events import Registered
-from tfx_registry.registry.mlmd_store import MlmdStore
-
-MODEL = "penguin"
-ORIGIN = Origin(pipeline_name="torture")
-
-CALLS: tuple[tuple[type, str], ...] = (
-    (MlmdStore, "read_head"),
-    (MlmdStore, "find_operation"),
-    (MlmdStore, "read_versions"),
-    (MlmdStore, "append"),
-    (metadata_store.MetadataStore, "put_execution"),
+from tfx_registry.registry.events import PublishStarted, Registered
+from tfx_registry.testing import (
+    DatabaseServer,
+    GrpcServerProcess,
+    MariaDbServer,
+    PostgreSqlServer,
 )
-STEPS = [f"{when} {name}" for _, name in CALLS for when in ("before", "after")]
-DURING = "during put_execution"
-RANDOM = "at random"
 
-_HUNG_SECONDS = 120.0
+SERVERS: dict[str, type[DatabaseServer]] = {
+    "mysql": MariaDbServer,
+    "postgresql": PostgreSqlServer,
+    "grpc": GrpcServerProcess,
+}
+
+_HUNG_SECONDS = 200.0
+#: A server dies in each of so many rounds.
+_SERVER_ROUND = 3
 
 
 @dataclass
-class Writer:
-    """A process that writes until it is killed.
+class Running:
+    """A writer that runs until it is killed.
 
     Attributes:
         pid: Its process id.
         step: Where it is to be killed.
         stream: What it says, line after line.
+        text: What it has said so far.
     """
 
     pid: int
-    step: str
+    step: Step
     stream: int
     text: bytes = b""
 
@@ -71,103 +73,73 @@ class Score:
 
     Attributes:
         kills: How often a writer was killed, by step.
-        acknowledged: Result of each operation that was acknowledged, by its key.
-        pending: Operations that were begun and never acknowledged.
+        server_kills: How often the server was.
+        acknowledged: Version of each operation that was acknowledged, by "KIND KEY".
+        pending: Registrations that were begun and never acknowledged.
         violations: What must not be.
         events: How many events there are.
     """
 
-    kills: Counter[str] = field(default_factory=Counter)
+    kills: Counter[Step] = field(default_factory=Counter)
+    server_kills: int = 0
     acknowledged: dict[str, int] = field(default_factory=dict)
     pending: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     events: int = 0
 
-
-def die_at(step: str, countdown: int, rng: random.Random) -> None:
-    """Arranges that this process kills itself at the `countdown`-th time that it gets there."""
-    when, _, name = step.partition(" ")
-    owner = next((owner for owner, known in CALLS if known == name), None)
-    if owner is None:
-        return
-    original = getattr(owner, name)
-    left = [countdown]
-
-    def wrapper(*arguments: Any, **keywords: Any) -> Any:
-        left[0] -= 1
-        if left[0] == 0 and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if left[0] == 0 and when == "during":
-            kill_soon(os.getpid(), rng.uniform(0.0, 0.003))
-        try:
-            return original(*arguments, **keywords)
-        finally:  # it may have lost a race
-            if left[0] == 0 and when == "after":
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(owner, name, wrapper)
+    def __str__(self) -> str:
+        """One line of summary."""
+        total, at_random = sum(self.kills.values()), self.kills[Step()]
+        named = len([step for step in self.kills if step.function])
+        return (
+            f"{total} kills of writers ({total - at_random} at {named} of {len(NAMED_STEPS)} named "
+            f"steps, {at_random} at random), {self.server_kills} of the server, "
+            f"{len(self.acknowledged)} operations acknowledged, {self.events} events, "
+            f"{len(self.violations)} violations"
+        )
 
 
-def kill_soon(pid: int, seconds: float) -> None:
-    """Kills a process from another one, so that no lock of the interpreter delays it."""
-    if os.fork() == 0:
-        time.sleep(seconds)
-        os.kill(pid, signal.SIGKILL)
-        os._exit(0)
-
-
-def write_until_killed(uri: str, path: Path, name: str, pending: Sequence[str], out: int) -> None:
-    """Registers, moves aliases, sets labels; says what it begins and what was acknowledged."""
-
-    def say(*words: object) -> None:
-        os.write(out, (" ".join(map(str, words)) + "\n").encode())
-
-    say("ready")
-    with ModelRegistry.open(uri) as registry:
-        for index, key in enumerate([*pending, *(f"{name}-{i}" for i in range(5000))]):
-            say("begin", key)
-            version = registry.register(MODEL, path, idempotency_key=key, origin=ORIGIN)
-            say("done", key, version.number)
-            if index % 3 == 0:
-                registry.set_alias(MODEL, f"by-{name}", version.number, reason=f"alias {key}")
-                say("done", f"alias:{key}", version.number)
-            if index % 4 == 0:
-                registry.set_label(MODEL, version.number, "by", name, reason=f"label {key}")
-                say("done", f"label:{key}", version.number)
-
-
-def start(uri: str, path: Path, name: str, step: str, pending: Sequence[str], seed: int) -> Writer:
+def start(
+    uri: str, path: Path, name: str, step: Step, pending: Sequence[str], seed: float
+) -> Running:
     """Starts a writer as a fork, which saves the imports."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid:
         os.close(writing)
-        return Writer(pid, step, reading)
+        return Running(pid, step, reading)
     try:
         os.close(reading)
-        rng = random.Random(seed)
-        die_at(step, rng.randint(1, 12), rng)
-        write_until_killed(uri, path, name, pending, writing)
+        Writer(uri, path, name, step, writing, seed).run(pending)
     except BaseException as error:  # noqa: BLE001 - the parent reports it
         os.write(writing, f"failed {type(error).__name__}: {error}\n".encode())
     finally:
         os._exit(1)
 
 
-def listen(writers: Sequence[Writer], seconds: float) -> list[Writer]:
-    """Collects what the writers say until all have ended; returns those that have not in time."""
+def listen(writers: Sequence[Running], seconds: float, word: bytes = b"") -> list[Running]:
+    """Collects what the writers say.
+
+    Args:
+        writers: The writers.
+        seconds: How long at most.
+        word: Until each has said that, or has ended; "" means until all have ended.
+
+    Returns:
+        Those that have not in time.
+    """
     deadline = time.monotonic() + seconds
-    open_streams = {writer.stream: writer for writer in writers}
+    open_streams = {w.stream: w for w in writers if not word or word not in w.text}
     while open_streams and (left := deadline - time.monotonic()) > 0:
         for stream in select.select(list(open_streams), [], [], left)[0]:
             data = os.read(stream, 65536)
             open_streams[stream].text += data
-            if not data:
+            if not data or (word and word in open_streams[stream].text):
                 del open_streams[stream]
     return list(open_streams.values())
 
 
-def end(writer: Writer, score: Score) -> None:
+def end(writer: Running, score: Score) -> None:
     """Waits for a writer that was killed, and takes down what it said."""
     _, status = os.waitpid(writer.pid, 0)
     listen([writer], 5.0)
@@ -177,11 +149,14 @@ def end(writer: Writer, score: Score) -> None:
         score.kills[writer.step] += 1
     else:
         score.violations.append(f"a writer was not killed {writer.step}: {whole[-1:]}")
-    begun = [line.split()[1] for line in whole if line.startswith("begin ")]
-    for key, number in (line.split()[1:] for line in whole if line.startswith("done ")):
-        if score.acknowledged.setdefault(key, int(number)) != int(number):
-            score.violations.append(f"{key} was {score.acknowledged[key]} and then {number}")
-    score.pending += [key for key in begun if key not in score.acknowledged]
+    for _, kind, key, number in (line.split() for line in whole if line.startswith("done ")):
+        operation = f"{kind} {key}"
+        if score.acknowledged.setdefault(operation, int(number)) != int(number):
+            score.violations.append(
+                f"{operation} was {score.acknowledged[operation]} and then {number}"
+            )
+    begun = [line.split()[2] for line in whole if line.startswith("begin register ")]
+    score.pending += [key for key in begun if f"register {key}" not in score.acknowledged]
 
 
 def check(uri: str, acknowledged: dict[str, int]) -> dict[str, Any]:
@@ -198,16 +173,19 @@ def check(uri: str, acknowledged: dict[str, int]) -> dict[str, Any]:
             range(1, latest + 1)
         ):
             violations.append("the versions have a gap")
-    made = Counter[tuple[str, int]]()
+    made = Counter[str]()
+    registered = {}
     for event in events:
-        word, _, key = event.reason.partition(" ")
-        name = event.token if isinstance(event.payload, Registered) else f"{word}:{key}"
-        made[name, event.number or 0] += 1
+        if isinstance(event.payload, Registered):
+            made[f"register {event.token}"] += 1
+            registered[f"register {event.token}"] = event.payload.number
+        else:
+            made[event.actor if isinstance(event.payload, PublishStarted) else event.reason] += 1
     violations += [f"{key} is there {n} times" for key, n in made.items() if n > 1]
     violations += [
         f"{key} was acknowledged as {number} and is lost"
         for key, number in acknowledged.items()
-        if (key, number) not in made
+        if key not in made or registered.get(key, number) != number
     ]
     return {"violations": violations, "events": len(events)}
 
@@ -232,22 +210,23 @@ def in_a_fork(function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def plan(rng: random.Random) -> Iterator[str]:
+def plan(rng: random.Random) -> Iterator[Step]:
     """Says where the next writer is to be killed; the first while they make the database."""
-    yield from (RANDOM, RANDOM)
+    yield from (Step(), Step())
     while True:
-        steps = [*STEPS, *[DURING] * 4, *[RANDOM] * 4]
+        steps = [*NAMED_STEPS, *[Step()] * (len(NAMED_STEPS) // 5)]
         rng.shuffle(steps)
         yield from steps
 
 
-def run(uri: str, kills: int, seed: int) -> Score:
+def run(uri: str, kills: int, seed: int, server: DatabaseServer | None = None) -> Score:
     """Kills writers.
 
     Args:
         uri: The registry.
         kills: How many, at least.
         seed: Of everything random.
+        server: The server behind it, if that is to be killed, too.
 
     Returns:
         What happened.
@@ -269,8 +248,15 @@ def run(uri: str, kills: int, seed: int) -> Score:
                 start(uri, path, f"r{rounds}w{i}", next(steps), pending if i else (), rng.random())
                 for i in range(2)
             ]
+            if server is not None and rounds % _SERVER_ROUND == 0:
+                # Who has not been let in yet does not wait for a server.
+                listen(writers, _HUNG_SECONDS, b"begin ")
+                time.sleep(rng.uniform(0.0, 0.3))
+                server.kill()
+                server.start()
+                score.server_kills += 1
             for writer in writers:
-                if writer.step == RANDOM:
+                if not writer.step.function:
                     time.sleep(rng.uniform(0.0, 0.1 if rounds == 1 else 0.6))
                     os.kill(writer.pid, signal.SIGKILL)
             hung = listen(writers, _HUNG_SECONDS)
@@ -280,7 +266,7 @@ def run(uri: str, kills: int, seed: int) -> Score:
                     os.kill(writer.pid, signal.SIGKILL)
                 end(writer, score)
             # What was pending stays so until somebody has acknowledged it.
-            score.pending += [key for key in pending if key not in score.acknowledged]
+            score.pending += [k for k in pending if f"register {k}" not in score.acknowledged]
             score.pending = sorted(set(score.pending))
             result = in_a_fork(lambda: check(uri, score.acknowledged))
             score.violations += result["violations"]
@@ -288,28 +274,43 @@ def run(uri: str, kills: int, seed: int) -> Score:
     return score
 
 
+@contextlib.contextmanager
+def database(kind: str) -> Iterator[tuple[str, DatabaseServer | None]]:
+    """Makes a database of a kind; gives its URI, and its server if it has one."""
+    if kind == "sqlite":
+        with tempfile.TemporaryDirectory() as folder:
+            yield f"sqlite:///{folder}/torture.sqlite", None
+        return
+    with SERVERS[kind]() as server:
+        os.environ["TFX_REGISTRY_PASSWORD"] = server.password
+        yield server.uri("torture"), server
+        os.environ.pop("TFX_REGISTRY_PASSWORD")
+
+
 def main() -> int:
-    """Runs it, and prints one line for each violation and one of summary."""
+    """Runs it, and prints one line for each violation and one of summary for each database."""
+    kinds = ("sqlite", *SERVERS)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--kills", type=int, default=100, help="at least so many")
-    parser.add_argument("--uri", default="", help="the registry; a new SQLite file if left out")
-    parser.add_argument("--seed", type=int, default=1, help="repeats the same run")
+    parser.add_argument("--on", default=",".join(kinds), help="kinds of databases (default: all)")
+    parser.add_argument("--uri", default="", help="a registry of yours instead")
+    parser.add_argument("--kills", type=int, default=0, help="at least so many on each; default: "
+                        "enough for each named step once")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=1, help="repeats the same order")
     options = parser.parse_args()
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        uri = options.uri or f"sqlite:///{folder}/torture.sqlite"
-        score = run(uri, options.kills, options.seed)
-    for violation in score.violations:
-        print(f"violation: {violation}")  # noqa: T201 - it talks to a person
-    total, at_random = sum(score.kills.values()), score.kills[RANDOM]
-    kind = uri.partition(":")[0]
-    print(  # noqa: T201 - it talks to a person
-        f"torture on {kind}: {total} kills ({total - at_random} at {len(score.kills) - 1} named "
-        f"steps, {at_random} at random), {len(score.acknowledged)} operations acknowledged, "
-        f"{score.events} events, {len(score.violations)} violations, "
-        f"{time.monotonic() - started:.0f} s"
-    )
-    return 1 if score.violations else 0
+    kills = options.kills or len(NAMED_STEPS) * 6 // 5 + 2
+    violations = 0
+    for kind in [options.uri] if options.uri else options.on.split(","):
+        if kind not in (*kinds, options.uri):
+            parser.error(f"{kind!r} is none of {', '.join(kinds)}")
+        began = time.monotonic()
+        with database(kind) if not options.uri else contextlib.nullcontext((kind, None)) as made:
+            score = run(made[0], kills, options.seed, made[1])
+        for violation in score.violations:
+            print(f"violation on {kind}: {violation}")  # noqa: T201 - it talks to a person
+        seconds = time.monotonic() - began
+        print(f"torture on {kind}: {score}, {seconds:.0f} s", flush=True)  # noqa: T201 - as above
+        violations += len(score.violations)
+    return 1 if violations else 0
 
 
 if __name__ == "__main__":
