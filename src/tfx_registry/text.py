@@ -1,10 +1,11 @@
-"""Text that somebody else wrote, made safe to show."""
+"""Text for people: what somebody else wrote made safe to show, and times."""
 
 from __future__ import annotations
 
+import datetime
 import re
 
-__all__ = ["printable"]
+__all__ = ["format_seconds", "printable"]
 
 # Control characters, line separators, marks that change the direction of what follows, and
 # surrogates, which no encoder takes. Joiners stay: Persian and emoji need them.
@@ -23,3 +24,19 @@ def printable(text: str) -> str:
         The text, with Python's escapes in place of such characters.
     """
     return _UNSEEN.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+def format_seconds(seconds: float) -> str:
+    """Writes a time for people.
+
+    Args:
+        seconds: Seconds since the epoch.
+
+    Returns:
+        Such as "2026-11-21 08:00:00 UTC"; the number itself where no calendar reaches.
+    """
+    try:
+        moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return str(seconds)
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -15,7 +15,7 @@ from types import ModuleType
 import click
 
 from tfx_registry._version import __version__
-from tfx_registry.cli import audit, changing, finding, lifecycle, reading, render, serving
+from tfx_registry.cli import audit, changing, finding, gating, lifecycle, reading, render, serving
 from tfx_registry.cli.common import Settings
 from tfx_registry.errors import RegistryError
 
@@ -27,6 +27,7 @@ SECTIONS: tuple[tuple[str, ModuleType], ...] = (
     ("Look", reading),
     ("Find", finding),
     ("Change", changing),
+    ("Gate", gating),
     ("Decide", lifecycle),
     ("Serve", serving),
     ("Audit", audit),

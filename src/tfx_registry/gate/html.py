@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ import jinja2
 from tfx_registry.gate.chart import Marks, Scale, Subject, kind_of, subject_of
 from tfx_registry.gate.report import Check, CheckKind, GateReport, format_number
 from tfx_registry.records import Override, SliceKey, Verdict, format_slice
-from tfx_registry.text import printable
+from tfx_registry.text import format_seconds, printable
 
 __all__ = ["Recorded", "render_html"]
 
@@ -119,7 +118,7 @@ def render_html(report: GateReport, recorded: Recorded | None = None) -> str:
         groups=groups,
         has_intervals=any("interval" in group.columns for group in groups),
         plain=plain,
-        made_at=_format_seconds(report.made_at),
+        made_at="" if report.made_at is None else format_seconds(report.made_at),
         policy="\n".join(map(printable, _policy_lines(report.policy))),
     )
 
@@ -204,16 +203,6 @@ def _format_place(key: SliceKey, versus: SliceKey | None) -> str:
 
 def _format(number: float | None) -> str:
     return "" if number is None else format_number(number)
-
-
-def _format_seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    try:
-        moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
-    except (OverflowError, ValueError, OSError):
-        return format_number(seconds)
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _short(text: str) -> str:

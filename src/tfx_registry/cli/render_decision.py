@@ -1,0 +1,193 @@
+"""Shows a gate decision in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from tfx_registry import codec
+from tfx_registry.cli import render
+from tfx_registry.gate import GateReport
+from tfx_registry.gate.report import Check, Compared, format_number
+from tfx_registry.records import Override, Version, format_slice
+from tfx_registry.registry.events import Decided, Event
+from tfx_registry.text import format_seconds
+
+__all__ = ["decision", "decision_json", "print_checks", "print_facts", "report_of"]
+
+
+def report_of(decided: Decided) -> GateReport | None:
+    """Reads the report of a decision; None where it has none, or one of a newer release."""
+    if not decided.report:
+        return None
+    try:
+        return codec.decode(GateReport, decided.report)
+    except codec.CodecError:
+        return None
+
+
+def decision(version: Version, event: Event, place: tuple[int, int], *, only_failed: bool) -> None:
+    """Shows a recorded decision.
+
+    Args:
+        version: The version that was decided on.
+        event: The event of the decision.
+        place: Which of how many decisions on the version it is.
+        only_failed: Whether checks that passed are left out.
+    """
+    decided = event.payload
+    assert isinstance(decided, Decided)
+    report = report_of(decided)
+    click.echo(render.printable(_headline(version.ref, decided, report)))
+    click.echo()
+    rows = [("overridden", _override(version.override))] if version.override else []
+    if report is not None:
+        rows += _facts(report)
+    else:
+        baseline = f"version {decided.baseline}, digest {decided.baseline_digest}"
+        rows += [
+            ("candidate", f"version {decided.number}, digest {decided.digest}"),
+            ("baseline", baseline if decided.baseline else "none"),
+        ]
+    which, count = place
+    run = " ".join(filter(None, (version.origin.pipeline_name, version.origin.run_id)))
+    rows += [
+        ("registered by", f"pipeline {run}" if run else ""),
+        (
+            "decided",
+            f"{render.time(event.time)} UTC by {event.actor}: event {event.seq}, "
+            f"decision {which} of {count}",
+        ),
+        ("why", event.reason),
+    ]
+    rows += [("note", note) for note in decided.notes]
+    print_facts(rows)
+    if report is not None and report.checks:
+        print_checks([c for c in report.checks if not (only_failed and c.passed)])
+    elif decided.reasons:
+        click.echo()
+        for reason in decided.reasons:
+            click.echo(render.printable(f"✗ fail  {reason}"))
+    else:
+        click.echo("\nthe rules were not kept with this decision")
+
+
+def decision_json(version: Version, event: Event, place: tuple[int, int]) -> dict[str, Any]:
+    """Writes a recorded decision for programs: the event as stored, and what surrounds it."""
+    which, count = place
+    return {
+        "ref": version.ref,
+        "decision": which,
+        "decisions": count,
+        "event": event.to_json(),
+        "override": codec.encode(version.override),
+    }
+
+
+def print_facts(rows: Sequence[tuple[str, str]]) -> None:
+    """Prints names and texts in two columns; rows without a text are left out."""
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        if text:
+            click.echo(f"{name:<{width}}  {render.printable(text)}")
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """Prints checks with their numbers as a table, and those without as lines."""
+    numbers = [check for check in checks if check.value is not None]
+    others = [check for check in checks if check.value is None]
+    if others:
+        click.echo()
+        for check in others:
+            click.echo(render.printable(f"{_mark(check)}  {check.message}"))
+    if not numbers:
+        return
+    header = ["answer", "slice", "metric", "rule", "value"]
+    columns = [[_styled(check), *map(escape, _words(check))] for check in numbers]
+    optional = {
+        "baseline": [_number(c.baseline_value) for c in numbers],
+        "change": [_number(c.change) for c in numbers],
+        "interval": [_interval(c) for c in numbers],
+        "examples": ["" if c.examples is None else str(c.examples) for c in numbers],
+    }
+    for name, cells in optional.items():
+        if any(cells):
+            header.append(name)
+            for row, cell in zip(columns, cells, strict=True):
+                row.append(cell)
+    click.echo()
+    render.print_table(header, columns)
+
+
+def _headline(ref: str, decided: Decided, report: GateReport | None) -> str:
+    against = (
+        f" against version {decided.baseline}, which served under {decided.alias!r}"
+        if decided.baseline
+        else f" without a baseline, for {decided.alias!r}"
+    )
+    counted = ""
+    if report is not None:
+        failed, count = len(report.failures), len(report.checks)
+        counted = f": {failed} of {count} checks failed" if failed else f": all {count} checks held"
+    return f"{ref} was {decided.verdict.value}{against}{counted}"
+
+
+def _facts(report: GateReport) -> list[tuple[str, str]]:
+    data = report.data
+    parts = [data.location or report.data_location]
+    parts += [f"splits {', '.join(data.splits)}"] if data.splits else []
+    parts += [f"{key} {value}" for key, value in sorted(data.properties.items())]
+    parts += [f"digest {data.digest}"] if data.digest else []
+    made = [] if report.made_at is None else [f"made {format_seconds(report.made_at)}"]
+    made += [f"{name} {number}" for name, number in sorted(report.versions.items())]
+    return [
+        ("candidate", _compared(report.candidate)),
+        (
+            "baseline",
+            _compared(report.baseline) if report.baseline else f"none ({report.baseline_rule})",
+        ),
+        ("data", ", ".join(filter(None, parts)) or "not named by the evaluation"),
+        ("evaluation", ", ".join(filter(None, (report.evaluation, *made)))),
+        ("evaluation digest", report.evaluation_digest or "not known"),
+        ("policy digest", report.policy_digest),
+    ]
+
+
+def _compared(compared: Compared) -> str:
+    place = f", evaluated at {compared.evaluated_at}" if compared.evaluated_at else ""
+    return f"version {compared.number}, digest {compared.digest}{place}"
+
+
+def _override(override: Override) -> str:
+    return (
+        f"may be promoted from {render.time(override.time)} to {render.time(override.expires)} "
+        f"UTC, by {override.actor}: {override.reason} (event {override.seq})"
+    )
+
+
+def _words(check: Check) -> list[str]:
+    place = format_slice(check.slice)
+    if check.versus is not None:
+        place += f" against {format_slice(check.versus)}"
+    return [place, check.metric, check.rule, _number(check.value)]
+
+
+def _mark(check: Check) -> str:
+    return "✓ pass" if check.passed else "✗ fail"
+
+
+def _styled(check: Check) -> str:
+    return f"[{'green' if check.passed else 'bold red'}]{_mark(check)}[/]"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else format_number(value)
+
+
+def _interval(check: Check) -> str:
+    if check.interval is None:
+        return ""
+    return f"{check.interval.lower:.4g} to {check.interval.upper:.4g}"
