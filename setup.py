@@ -55,6 +55,8 @@ INSTALL_REQUIRES = [
     "rich>=13",
     # Pages for people, with escaping that is not our own.
     "jinja2>=3.1",
+    # Policies that people write and review; also a dependency of TFX. Only the gate loads it.
+    "pyyaml>=6",
 ]
 
 TFX = [
@@ -80,6 +82,8 @@ NOTEBOOKS = [
     "nbformat",
 ]
 
+TEST = ["hypothesis", "pytest>=8", "pytest-timeout"]
+
 EXTRAS_REQUIRE = {
     "tfx": TFX,
     "examples": EXAMPLES,
@@ -92,16 +96,16 @@ EXTRAS_REQUIRE = {
         "kfp>=2.5,<3 ; python_version < '3.12'",
         "kfp-pipeline-spec>=0.2.2 ; python_version < '3.12'",
     ],
+    # Enough to run the tests of an orchestrator, in the environment of that orchestrator.
+    "test": TEST,
     "dev": [
         *EXAMPLES,
+        *TEST,
         "build",
-        "hypothesis",
         # The reference for the digest of a model directory: a test compares with it.
         "model-signing==1.1.1",
         "pyOpenSSL",  # model-signing imports it and forgets to declare it
         "mypy",
-        "pytest>=8",
-        "pytest-timeout",
         "ruff",
         "setuptools>=77",  # the tests build the wheel without asking a package index
         "wheel",

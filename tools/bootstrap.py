@@ -523,9 +523,15 @@ def file_digest(paths):
     return digest.hexdigest()
 
 
-def expected_stamp(lane, wheel, extras, root=ROOT):
+def constraints_file(lane, variant="", root=ROOT):
+    """Returns the file with the pinned versions of a lane, or of a variant such as 'airflow'."""
+    name = "tfx-{}-{}.txt" if variant else "tfx-{}.txt"
+    return root / "constraints" / name.format(lane, variant)
+
+
+def expected_stamp(lane, wheel, extras, root=ROOT, variant=""):
     """Returns the stamp that a finished environment for these wishes carries."""
-    inputs = [root / "constraints" / "tfx-{}.txt".format(lane)]
+    inputs = [constraints_file(lane, variant, root)]
     if wheel:
         inputs.append(wheel)
     else:
@@ -597,9 +603,9 @@ def requirement(wheel, extras):
     return ["--editable", "{}[{}]".format(ROOT, extras)]
 
 
-def install(uv, venv, lane, wheel, extras):
+def install(uv, venv, lane, wheel, extras, variant=""):
     """Installs the package with the pinned versions of a lane into an environment."""
-    constraints = str(ROOT / "constraints" / "tfx-{}.txt".format(lane))
+    constraints = str(constraints_file(lane, variant))
     command = [uv, "pip", "install", "--python", str(venv / "bin" / "python")]
     command += ["--constraints", constraints, "--build-constraints", constraints]
     command += requirement(wheel, extras)
@@ -646,7 +652,7 @@ def only_one(name="lock"):
             HELD_LOCKS.remove(lock.fileno())
 
 
-def set_up(lane, venv, wheel, extras, environ):
+def set_up(lane, venv, wheel, extras, environ, variant=""):
     """Brings an environment to the wanted state.
 
     Args:
@@ -655,10 +661,17 @@ def set_up(lane, venv, wheel, extras, environ):
         wheel: A built wheel to install instead of the sources, or None.
         extras: Extras of setup.py to install, with commas between.
         environ: The caller's environment variables.
+        variant: Which pinned versions beside the lane's usual ones, such as 'airflow'.
     """
+    if not constraints_file(lane, variant).is_file():
+        raise SetupError(
+            "TFX {} has no pinned versions for {}: there is no {}.".format(
+                lane, variant, constraints_file(lane, variant)
+            )
+        )
     if wheel and not wheel.is_file():
         raise SetupError("there is no wheel {}: make one with `make wheel`.".format(wheel))
-    expected = expected_stamp(lane, wheel, extras)
+    expected = expected_stamp(lane, wheel, extras, variant=variant)
     found = read_stamp(venv)
     what = plan(found, expected)
     shown = os.path.relpath(str(venv))
@@ -676,7 +689,7 @@ def set_up(lane, venv, wheel, extras, environ):
         with contextlib.suppress(OSError):
             (venv / STAMP_NAME).unlink()
         uv, python = create(venv, lane, environ)
-    install(uv, venv, lane, wheel, extras)
+    install(uv, venv, lane, wheel, extras, variant)
     write_stamp(venv, dict(expected, python=python))
     say(
         "{} is ready (TFX {}, Python {}), set-up took {:.0f} s".format(
@@ -713,6 +726,9 @@ def main(arguments=None):
     )
     parser.add_argument("--wheel", type=Path, help="install this wheel instead of the sources")
     parser.add_argument("--extras", default=DEFAULT_EXTRAS, help="default: %(default)s")
+    parser.add_argument(
+        "--variant", default="", help="pinned versions of a set of their own, such as airflow"
+    )
     parser.add_argument("--print-lane", action="store_true", help="print the lane and stop")
     parser.add_argument(
         "--print-uv", action="store_true", help="print the path of uv, installed if need be"
@@ -730,7 +746,7 @@ def main(arguments=None):
                 print(uv)
                 return 0
             venv = Path(os.path.abspath(str(options.venv)))
-            set_up(lane, venv, options.wheel, options.extras, os.environ)
+            set_up(lane, venv, options.wheel, options.extras, os.environ, options.variant)
     except SetupError as error:
         print("bootstrap: error: {}".format(error), file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Resolves the extras of setup.py for both TFX lanes into constraints/tfx-<lane>.txt.
+"""Resolves the extras of setup.py into constraints/: both TFX lanes, and orchestrators apart.
 
 Run by `make constraints`. The files name versions only: no index, no path, no machine. Lane 1.16
 is resolved for Linux on x86_64 and Python 3.10; lane 1.21 at once for the platforms that
@@ -17,9 +17,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = ("dev", "examples", "notebooks", "tfx")
-TARGETS = {
+PLATFORMS = {
     "1.16": ("--python-version", "3.10", "--python-platform", "x86_64-manylinux_2_28"),
     "1.21": ("--python-version", "3.11", "--universal"),
+}
+# Constraints file -> lane and extras. Orchestrators do not fit into one environment with the rest.
+TARGETS = {
+    "tfx-1.16": ("1.16", EXTRAS),
+    "tfx-1.21": ("1.21", EXTRAS),
+    "tfx-1.16-airflow": ("1.16", ("airflow", "examples", "test")),
+    "tfx-1.16-kfp": ("1.16", ("examples", "kfp", "test")),
 }
 
 
@@ -36,18 +43,19 @@ def drop_common_marker(text):
     return text.replace(" ; " + common + "\n", "\n")
 
 
-def command_for(uv, lane, upgrade):
-    """Returns the uv command that resolves one lane."""
+def command_for(uv, target, upgrade):
+    """Returns the uv command that resolves one constraints file."""
+    lane, extras = TARGETS[target]
     command = [uv, "pip", "compile", "setup.py", "constraints/tfx-{}.in".format(lane)]
-    for extra in EXTRAS:
+    for extra in extras:
         command += ["--extra", extra]
-    command += TARGETS[lane]
+    command += PLATFORMS[lane]
     command += ["--custom-compile-command", "make constraints", "--no-emit-index-url", "--quiet"]
     if upgrade in ("1", "all"):
         command.append("--upgrade")
     elif upgrade:
         command += ["--upgrade-package", upgrade]
-    return [*command, "--output-file", "constraints/tfx-{}.txt".format(lane)]
+    return [*command, "--output-file", "constraints/{}.txt".format(target)]
 
 
 def main():
@@ -56,16 +64,16 @@ def main():
     parser.add_argument("--uv", required=True, help="the uv to resolve with")
     parser.add_argument("--upgrade", default="", help="'1' for everything, or one package's name")
     options = parser.parse_args()
-    for lane in sorted(TARGETS):
-        done = subprocess.run(command_for(options.uv, lane, options.upgrade), cwd=str(ROOT))
+    for target, (lane, _) in sorted(TARGETS.items()):
+        done = subprocess.run(command_for(options.uv, target, options.upgrade), cwd=str(ROOT))
         if done.returncode != 0:
             print(
-                "constraints: error: lane {} does not resolve, see above. The inputs are the "
-                "extras in setup.py and constraints/tfx-{}.in.".format(lane, lane),
+                "constraints: error: {} does not resolve, see above. The inputs are the extras in "
+                "setup.py and constraints/tfx-{}.in.".format(target, lane),
                 file=sys.stderr,
             )
             return 1
-        path = ROOT / "constraints" / "tfx-{}.txt".format(lane)
+        path = ROOT / "constraints" / (target + ".txt")
         text = drop_common_marker(path.read_text(encoding="utf-8"))
         path.write_text(text, encoding="utf-8")
         pins = len(re.findall(r"^\S+==", text, re.MULTILINE))

@@ -11,6 +11,7 @@ from tfx.types import component_spec, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from tfx_registry import names
+from tfx_registry.components import driver
 from tfx_registry.components.artifacts import ModelVersion
 from tfx_registry.components.promoter import executor
 from tfx_registry.errors import ServingDirectoryError
@@ -63,6 +64,7 @@ class Promoter(base_component.BaseComponent):
 
     SPEC_CLASS = PromoterSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    DRIVER_CLASS = driver.RegistryDriver
 
     def __init__(
         self,

@@ -287,7 +287,7 @@ def fake_install(bootstrap, monkeypatch):
         make_venv(venv)
         return "uv", "3.10.1"
 
-    def install(uv, venv, lane, wheel, extras):
+    def install(uv, venv, lane, wheel, extras, variant=""):
         calls["install"] += 1
         if calls["fail"]:
             raise bootstrap.SetupError(calls["fail"])

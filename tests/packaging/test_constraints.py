@@ -9,13 +9,16 @@ from packaging.utils import canonicalize_name
 LANES = {"1.16": ["3.10"], "1.21": ["3.11", "3.12", "3.13"]}
 
 
+TARGETS = [*LANES, "1.16-airflow", "1.16-kfp"]
+
+
 def read_pins(repository, lane):
     text = (repository / "constraints" / f"tfx-{lane}.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
     return [Requirement(line) for line in lines]
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("lane", TARGETS)
 def test_constraints_hold_nothing_but_exact_versions(lane, repository):
     for pin in read_pins(repository, lane):
         assert pin.url is None
@@ -23,7 +26,7 @@ def test_constraints_hold_nothing_but_exact_versions(lane, repository):
         assert re.fullmatch(r"==[^*,]+", str(pin.specifier)), pin
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("lane", TARGETS)
 def test_constraints_name_no_index_and_no_path(lane, repository):
     text = (repository / "constraints" / f"tfx-{lane}.txt").read_text(encoding="utf-8")
     assert not re.findall(r"://|--\w|(?<![\w.])/\w+", text)
@@ -46,10 +49,10 @@ def test_every_package_has_one_pin_per_python(lane, python, repository):
     assert {"tfx", "tensorflow", "ml-metadata", "dill", "pip", "pytest", "mypy"} <= set(names)
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_lane_pins_its_own_tfx(lane, repository):
-    (tfx,) = [pin for pin in read_pins(repository, lane) if pin.name == "tfx"]
-    assert str(tfx.specifier) == f"=={lane}.0"
+@pytest.mark.parametrize("target", TARGETS)
+def test_lane_pins_its_own_tfx(target, repository):
+    (tfx,) = [pin for pin in read_pins(repository, target) if pin.name == "tfx"]
+    assert str(tfx.specifier) == f"=={target.split('-')[0]}.0"
 
 
 def test_common_marker_is_dropped_and_others_stay(compile_constraints):
