@@ -35,6 +35,11 @@ class MemoryStore:
         text = self._heads.get(model_key(model))
         return codec.decode(Head, codec.loads(text)) if text else None
 
+    def read_heads(self, models: Sequence[str]) -> list[Head | None]:
+        """See `store.Store`."""
+        with self._lock:
+            return [self.read_head(model) for model in models]
+
     def read_versions(self, model: str, numbers: Collection[int]) -> dict[int, Version]:
         """See `store.Store`."""
         found = {n: self._versions.get((model_key(model), n)) for n in numbers}

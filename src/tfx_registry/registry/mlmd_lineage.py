@@ -13,7 +13,6 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from tfx_registry import codec
 from tfx_registry.records import LineageSource, Version
 from tfx_registry.registry import mlmd_store
 from tfx_registry.registry.lineage_graph import (
@@ -25,6 +24,7 @@ from tfx_registry.registry.lineage_graph import (
     version_id,
     version_node,
 )
+from tfx_registry.registry.mlmd_text import read_version
 from tfx_registry.registry.session import NothingFoundError
 
 __all__ = ["MAX_NODES", "upstream"]
@@ -160,7 +160,7 @@ def _add_registered_models(store: _Reader, builder: GraphBuilder, version: Versi
             for found in store.ask("get_artifacts_by_uri", uri):
                 if found.type != mlmd_store.VERSION_TYPE or found.state == pb.Artifact.DELETED:
                     continue
-                base = codec.decode(Version, mlmd_store._read_record(found))
+                base = read_version(found)
                 if is_location_of(base, node.uri):
                     builder.add(version_node(base))
                     builder.connect(version_id(base.model, base.number), node.id, "is")

@@ -17,7 +17,8 @@ from tfx_registry import codec
 from tfx_registry.records import Version
 from tfx_registry.registry import mlmd_store as nodes
 from tfx_registry.registry.access import POLICY_LOG
-from tfx_registry.registry.mlmd_store import MlmdStore, encode_text, plain_text
+from tfx_registry.registry.mlmd_store import MlmdStore
+from tfx_registry.registry.mlmd_text import encode_text, plain_text, read_text, write_record
 from tfx_registry.registry.session import NothingFoundError
 from tfx_registry.registry.store import StateRepair, StoredKeys, StoredRecord
 
@@ -58,7 +59,7 @@ def scan(store: MlmdStore) -> dict[str, StoredKeys]:
 def read_head(store: MlmdStore, model: str) -> StoredRecord | None:
     """See `store.Store`."""
     found = store._find("contexts", [nodes._model_id(model)])
-    return StoredRecord(nodes._read_text(found[0])) if found else None
+    return StoredRecord(read_text(found[0])) if found else None
 
 
 def read_versions(
@@ -68,7 +69,7 @@ def read_versions(
     records = {}
     by_id = {nodes._version_id(model, number): number for number in numbers}
     for node in _find_all(store, "artifacts", list(by_id)):
-        text = nodes._read_text(node)
+        text = read_text(node)
         records[by_id[node.external_id]] = StoredRecord(text, _wrong_version(node, text))
     return records
 
@@ -78,7 +79,7 @@ def read_events(store: MlmdStore, model: str, first: int, last: int) -> dict[int
     records = {}
     by_id = {nodes._event_id(model, seq): seq for seq in range(first, last + 1)}
     for node in _find_all(store, "executions", list(by_id)):
-        text = nodes._read_text(node)
+        text = read_text(node)
         records[by_id[node.external_id]] = StoredRecord(text, _wrong_event(node, text, model))
     return dict(sorted(records.items()))
 
@@ -113,7 +114,7 @@ def put_state(store: MlmdStore, model: str, repair: StateRepair) -> None:
         context = pb.Context(
             type_id=store._types[nodes.MODEL_TYPE], name=name, external_id=nodes._model_id(name)
         )
-        nodes._write_record(context, repair.head)
+        write_record(context, repair.head)
         if found := store._find("contexts", [context.external_id]):
             context.id = found[0].id
         elif node := store._session.read(
@@ -194,7 +195,7 @@ def _version(version: Version) -> pb.Artifact:
         uri=plain_text(version.uri),
         state=pb.Artifact.LIVE,
     )
-    nodes._write_record(artifact, version)
+    write_record(artifact, version)
     artifact.custom_properties["digest"].string_value = version.digest
     artifact.custom_properties["state"].string_value = version.state.value
     return artifact

@@ -4,17 +4,12 @@ What MLMD offers and this relies on: `put_execution` writes an execution, artifa
 the edges between them in one transaction, and the external id of a node is unique. So the external
 id `tfx_registry:e:<model>#<seq>` of the event decides who wins, and a retry is recognised by the
 unique name `op:<token>`.
-
-What MLMD cannot do and this works around: doubles lose digits and text of more than about 2.6 kB or
-with a backslash breaks on PostgreSQL. So records are JSON text without backslashes, cut into
-chunks.
 """
 
 from __future__ import annotations
 
 import hashlib
 import operator
-import re
 import threading
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -26,11 +21,27 @@ from tfx_registry.names import model_key
 from tfx_registry.records import Head, LineageSource, Version
 from tfx_registry.registry.events import Event, Registered
 from tfx_registry.registry.lineage_graph import LineageGraph
+from tfx_registry.registry.mlmd_text import (
+    RECORD,
+    decode_text,
+    encode_text,
+    is_safe_in_a_query,
+    plain_text,
+    read_record,
+    read_version,
+    write_record,
+    write_text,
+)
 from tfx_registry.registry.session import NothingFoundError, Session
-from tfx_registry.registry.store import StateRepair, StoredKeys, StoredRecord
+from tfx_registry.registry.store import (
+    AppendConflict,
+    StateRepair,
+    StoredKeys,
+    StoredRecord,
+)
 from tfx_registry.registry.uri import RegistryUri
 
-__all__ = ["MlmdStore", "decode_text", "encode_text", "plain_text"]
+__all__ = ["RECORD", "MlmdStore", "decode_text", "encode_text", "plain_text"]
 
 MODEL_TYPE = "tfx_registry.registry.Model"
 VERSION_TYPE = "tfx_registry.registry.Version"
@@ -38,14 +49,12 @@ EVENT_TYPE = "tfx_registry.registry.Event"
 SOURCE_TYPE = "tfx_registry.registry.Source"
 CONTENT_TYPE = "tfx_registry.registry.Content"
 
-#: Custom property that holds the JSON record; what does not fit follows in `record.1`, ...
-RECORD = "record"
-
-_CHUNK_BYTES = 2000
-_PLAIN_BYTES = 1000
 _READ_BATCH = 500
-
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+#: No event changes more versions than so many.
+_CHANGED_AT_ONCE = 16
+#: So many look-ups of digests may come to nothing before they are forgotten.
+_UNUSED_CONTENTS = 64
+_DELETED = pb.Artifact.DELETED
 
 _NODE_TYPES = (
     (EVENT_TYPE, "execution", pb.ExecutionType),
@@ -54,30 +63,6 @@ _NODE_TYPES = (
     (CONTENT_TYPE, "artifact", pb.ArtifactType),
     (MODEL_TYPE, "context", pb.ContextType),
 )
-
-
-def plain_text(text: str) -> str:
-    """Makes text safe for a column beside the record, for other programs to look at.
-
-    Returns:
-        The text as `encode_text` writes it, without control characters, cut to what the index of
-        a column takes; the record holds all of it.
-    """
-    text = _CONTROL.sub("\ufffd", encode_text(text))
-    data = text.encode("utf-8")
-    if len(data) <= _PLAIN_BYTES:
-        return text
-    return data[:_PLAIN_BYTES].decode("utf-8", "ignore") + "~..."
-
-
-def encode_text(text: str) -> str:
-    """Writes text without a backslash, reversibly: `~` becomes `~0` and the backslash `~1`."""
-    return text.replace("~", "~0").replace("\\", "~1")
-
-
-def decode_text(text: str) -> str:
-    """Reads what `encode_text` made."""
-    return text.replace("~1", "\\").replace("~0", "~")
 
 
 class MlmdStore:
@@ -96,6 +81,8 @@ class MlmdStore:
             InvalidInputError: The password cannot be read.
         """
         self._ids: dict[str, int] = {}
+        self._contents: dict[str, int | None] = {}
+        self._contested: set[str] = set()
         self._types: dict[str, int] = {}
         self._lock = threading.Lock()
         self._session = Session(uri, create=create)
@@ -104,18 +91,25 @@ class MlmdStore:
 
     def read_head(self, model: str) -> Head | None:
         """See `store.Store`."""
-        found = self._contexts([_model_id(model)])
-        return codec.decode(Head, _read_record(found[0])) if found else None
+        return self.read_heads([model])[0]
+
+    def read_heads(self, models: Sequence[str]) -> list[Head | None]:
+        """See `store.Store`."""
+        ids = [_model_id(model) for model in models]
+        found = {node.external_id: node for node in self._contexts(ids)}
+        return [_head(found[key]) if key in found else None for key in ids]
 
     def read_versions(self, model: str, numbers: Collection[int]) -> dict[int, Version]:
         """See `store.Store`."""
         versions = {}
         for ids in _batches([_version_id(model, n) for n in numbers]):
-            for node in self._find("artifacts", ids):
-                self._ids[node.external_id] = node.id
-                if node.state == pb.Artifact.DELETED:
+            nodes = self._find("artifacts", ids)
+            if len(numbers) <= _CHANGED_AT_ONCE:
+                self._ids.update({node.external_id: node.id for node in nodes})
+            for node in nodes:
+                if node.state == _DELETED:
                     continue  # taken out by a repair
-                version = codec.decode(Version, _read_record(node))
+                version = read_version(node)
                 versions[version.number] = version
         return versions
 
@@ -124,26 +118,31 @@ class MlmdStore:
         events = []
         for ids in _batches([_event_id(model, seq) for seq in range(first, last + 1)]):
             found = self._find("executions", ids)
-            events += [Event.from_json(_read_record(node)) for node in found]
+            events += [Event.from_json(read_record(node)) for node in found]
         return sorted(events, key=lambda event: event.seq)
 
     def find_operation(self, model: str, token: str) -> Event | None:
         """See `store.Store`."""
         name = _operation_name(model, token)
         node = self._session.read(lambda s: s.get_execution_by_type_and_name(EVENT_TYPE, name))
-        return Event.from_json(_read_record(node)) if node is not None else None
+        return Event.from_json(read_record(node)) if node is not None else None
 
     def find_digest(self, model: str, digest: str) -> int | None:
         """See `store.Store`."""
-        found = self._find("artifacts", [_content_id(model, digest)])
-        if found and found[0].state == pb.Artifact.DELETED:
-            return None  # taken out by a repair
-        return int(found[0].custom_properties["number"].string_value) if found else None
+        external_id = _content_id(model, digest)
+        found = self._find("artifacts", [external_id])
+        # The registration that asks will write there next.
+        if len(self._contents) > _UNUSED_CONTENTS:
+            self._contents.clear()
+        self._contents[external_id] = found[0].id if found else None
+        if not found or found[0].state == _DELETED:
+            return None  # there is none, or a repair took it out
+        return int(found[0].custom_properties["number"].string_value)
 
     def list_heads(self) -> list[Head]:
         """See `store.Store`."""
         nodes = self._session.read(lambda s: s.get_contexts_by_type(MODEL_TYPE))
-        heads = [codec.decode(Head, _read_record(node)) for node in nodes]
+        heads = [_head(node) for node in nodes]
         return sorted(heads, key=lambda head: model_key(head.model))
 
     # Append
@@ -157,13 +156,13 @@ class MlmdStore:
             external_id=_event_id(event.model, event.seq),
             last_known_state=pb.Execution.COMPLETE,
         )
-        _write_text(execution, event.text)
+        write_text(execution, event.text)
         for key in ("kind", "actor", "time"):
             execution.custom_properties[key].string_value = plain_text(getattr(event, key))
         context = pb.Context(
             type_id=self._types[MODEL_TYPE], name=head.model, external_id=_model_id(head.model)
         )
-        _write_record(context, head)
+        write_record(context, head)
         if event.seq > 1:
             context.id = self._context_id(head.model)
         creates = event.number if isinstance(event.payload, Registered) else None
@@ -175,7 +174,12 @@ class MlmdStore:
             # One edge for each artifact: its further roles are in the record of the version.
             sources = {(s.type_name, s.uri): s for s in reversed(event.payload.sources)}
             nodes += [self._source_node(source) for source in reversed(sources.values())]
-        self._session.write(lambda s: s.put_execution(execution, nodes, [context]))
+        try:
+            self._session.write(lambda s: s.put_execution(execution, nodes, [context]))
+        except AppendConflict:
+            if creates is not None:
+                self._contested.add(_version_id(event.model, creates))
+            raise
 
     # Checks and repairs; the work is in mlmd_raw, which only they load.
 
@@ -239,11 +243,12 @@ class MlmdStore:
         )
         if not is_new:
             artifact.id = self._version_id(version)
-        elif (found := self._find("artifacts", [artifact.external_id])) and (
-            found[0].state == pb.Artifact.DELETED
-        ):
-            artifact.id = found[0].id  # a repair took it out, but ML Metadata deletes nothing
-        _write_record(artifact, version)
+        elif artifact.external_id in self._contested:
+            self._contested.discard(artifact.external_id)
+            found = self._find("artifacts", [artifact.external_id])
+            if found and found[0].state == _DELETED:
+                artifact.id = found[0].id  # a repair took it out, but ML Metadata deletes nothing
+        write_record(artifact, version)
         artifact.custom_properties["digest"].string_value = version.digest
         artifact.custom_properties["state"].string_value = version.state.value
         kind = pb.Event.OUTPUT if is_new else pb.Event.INPUT
@@ -256,8 +261,13 @@ class MlmdStore:
             external_id=_content_id(model, payload.facts.digest),
             state=pb.Artifact.LIVE,
         )
-        if found := self._find("artifacts", [artifact.external_id]):
-            artifact.id = found[0].id
+        # What `find_digest` saw holds as long as no other event of the model was faster; then this
+        # one fails, and is tried again from there.
+        if artifact.external_id not in self._contents:
+            self.find_digest(model, payload.facts.digest)
+        found = self._contents.pop(artifact.external_id, None)
+        if found is not None:
+            artifact.id = found
         artifact.custom_properties["number"].string_value = str(payload.number)
         return artifact, pb.Event(type=pb.Event.OUTPUT, path=_path("content"))
 
@@ -283,7 +293,7 @@ class MlmdStore:
 
     def _pipeline_artifact(self, source: LineageSource) -> int | None:
         """Finds the artifact that a pipeline wrote into this same database."""
-        if not _is_safe_in_a_query(source.uri):
+        if not is_safe_in_a_query(source.uri):
             return None
         nodes = self._session.read(lambda s: s.get_artifacts_by_uri(source.uri))
         ids = [n.id for n in nodes if n.type == source.type_name]
@@ -331,6 +341,10 @@ class MlmdStore:
             return []
 
 
+def _head(node: Any) -> Head:
+    return codec.decode(Head, read_record(node))
+
+
 def _model_id(model: str) -> str:
     return f"tfx_registry:m:{model_key(model)}"
 
@@ -355,47 +369,6 @@ def _operation_name(model: str, token: str) -> str:
 def _path(key: str) -> pb.Event.Path:
     step = pb.Event.Path.Step(key=plain_text(key))
     return pb.Event.Path(steps=[step, pb.Event.Path.Step(index=0)])
-
-
-def _is_safe_in_a_query(text: str) -> bool:
-    # PostgreSQL: ML Metadata escapes a backslash wrongly, so the rest of the text would be SQL.
-    return "\\" not in text and not _CONTROL.search(text) and len(text) <= _PLAIN_BYTES
-
-
-def _write_record(node: Any, record: Any) -> None:
-    _write_text(node, codec.dumps(record))
-
-
-def _write_text(node: Any, text: str) -> None:
-    for index, chunk in enumerate(_chunks(encode_text(text))):
-        key = f"{RECORD}.{index}" if index else RECORD
-        node.custom_properties[key].string_value = chunk
-
-
-def _read_record(node: Any) -> Any:
-    return codec.loads(_read_text(node))
-
-
-def _read_text(node: Any) -> str:
-    properties = node.custom_properties
-    text = str(properties[RECORD].string_value) if RECORD in properties else ""
-    number = 1
-    while (key := f"{RECORD}.{number}") in properties:
-        text += properties[key].string_value
-        number += 1
-    return decode_text(text) if "~" in text else text
-
-
-def _chunks(text: str) -> Iterable[str]:
-    """Cuts text into pieces of at most `_CHUNK_BYTES` bytes of UTF-8, never inside a character."""
-    data = text.encode("utf-8")
-    start = 0
-    while start < len(data):
-        end = min(start + _CHUNK_BYTES, len(data))
-        while end < len(data) and data[end] & 0xC0 == 0x80:
-            end -= 1
-        yield data[start:end].decode("utf-8")
-        start = end
 
 
 def _batches(ids: list[str]) -> Iterable[list[str]]:

@@ -12,7 +12,12 @@ from tfx_registry.registry.access import POLICY_LOG, AccessPolicy
 from tfx_registry.registry.events import Decided, Event
 from tfx_registry.registry.store import Store
 
-__all__ = ["RegistryReader"]
+__all__ = ["RegistryReader", "policy_of"]
+
+
+def policy_of(head: Head | None) -> AccessPolicy | None:
+    """Returns the access policy that the head of the policies' log holds, or None."""
+    return codec.decode(AccessPolicy, head.policy) if head and head.policy else None
 
 
 class RegistryReader:
@@ -28,8 +33,7 @@ class RegistryReader:
 
     def access_policy(self) -> AccessPolicy | None:
         """Returns the access policy in force, or None where everybody may do everything."""
-        head = self._store.read_head(POLICY_LOG)
-        return codec.decode(AccessPolicy, head.policy) if head and head.policy else None
+        return policy_of(self._store.read_head(POLICY_LOG))
 
     def head(self, model: str) -> Head:
         """Returns the head of a model: latest version, aliases, what serves.

@@ -15,6 +15,7 @@ from tfx_registry.errors import (
 )
 from tfx_registry.inspection import code_revision, describe_model, installed_libraries
 from tfx_registry.records import Head, LineageSource, Metric, Origin, Version
+from tfx_registry.registry.access import AccessPolicy
 from tfx_registry.registry.audit import Audit
 from tfx_registry.registry.deployments import Deployments
 from tfx_registry.registry.events import AliasRemoved, AliasSet, Payload, Registered
@@ -22,13 +23,13 @@ from tfx_registry.registry.finding import Finding
 from tfx_registry.registry.lifecycle import Lifecycle
 from tfx_registry.registry.lineage import Lineage
 from tfx_registry.registry.memory_store import MemoryStore
-from tfx_registry.registry.promotions import Promotions
+from tfx_registry.registry.rollouts import Rollouts
 from tfx_registry.registry.uri import RegistryUri, default_uri
 
 __all__ = ["ModelRegistry"]
 
 
-class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Deployments, Promotions):
+class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Deployments, Rollouts):
     """Versions of models under one name, and everything that was decided about them.
 
     Example:
@@ -135,7 +136,6 @@ class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Deployments, Promotions)
             metrics = [Metric(name, float(value)) for name, value in metrics.items()]
 
         def plan(head: Head | None) -> Payload:
-            self._check_semantic_version(model, head, semantic)
             return Registered(
                 number=(head.latest if head else 0) + 1,
                 facts=facts,
@@ -149,36 +149,19 @@ class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Deployments, Promotions)
                 same_bytes_as=self._store.find_digest(model, facts.digest),
             )
 
-        event = self._commit(model, plan, actor, reason, idempotency_key)
-        assert event is not None
-        payload = event.payload
+        def check(policy: AccessPolicy, head: Head | None) -> None:
+            _check_semantic_version(policy, model, head, semantic)
+
+        recorded = self._record(model, plan, actor, reason, idempotency_key, check=check)
+        assert recorded is not None
+        event, payload = recorded.event, recorded.event.payload
         if not isinstance(payload, Registered) or payload.facts.manifest != facts.manifest:
             raise IntegrityError(
                 f"cannot register {str(path)!r} as a version of {model!r}",
                 f"the same operation registered other bytes before (event {event.seq})",
                 "use another idempotency key, or find out who changed the model",
             )
-        return self.get(model, payload.number)
-
-    def _check_semantic_version(
-        self, model: str, head: Head | None, new: names.SemanticVersion | None
-    ) -> None:
-        policy = self.access_policy()
-        if policy is None or not policy.rule_for(model).semantic_versions_ascend:
-            return
-        if new is None:
-            raise RefusedError(
-                f"cannot register a version of {model!r}",
-                "the access policy asks for a semantic version",
-                "give one",
-            )
-        highest = head.semantic_versions.get(str(new.major)) if head else None
-        if highest and not names.SemanticVersion.parse(highest) < new:
-            raise RefusedError(
-                f"cannot register {model!r} as {new}",
-                f"the access policy asks for ascending versions, and {highest} exists already",
-                "give a higher one",
-            )
+        return recorded.versions.get(payload.number) or self.get(model, payload.number)
 
     def set_alias(
         self,
@@ -230,8 +213,9 @@ class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Deployments, Promotions)
                 )
             return AliasSet(alias, number, now) if now != number else None
 
-        self._commit(model, plan, actor, reason)
-        return self.get(model, number)
+        recorded = self._record(model, plan, actor, reason)
+        changed = recorded.versions if recorded else {}
+        return changed.get(number) or self.get(model, number)
 
     def remove_alias(
         self,
@@ -297,3 +281,23 @@ def _check_expected(
         expected=expect,
         actual=now,
     )
+
+
+def _check_semantic_version(
+    policy: AccessPolicy, model: str, head: Head | None, new: names.SemanticVersion | None
+) -> None:
+    if not policy.rule_for(model).semantic_versions_ascend:
+        return
+    if new is None:
+        raise RefusedError(
+            f"cannot register a version of {model!r}",
+            "the access policy asks for a semantic version",
+            "give one",
+        )
+    highest = head.semantic_versions.get(str(new.major)) if head else None
+    if highest and not names.SemanticVersion.parse(highest) < new:
+        raise RefusedError(
+            f"cannot register {model!r} as {new}",
+            f"the access policy asks for ascending versions, and {highest} exists already",
+            "give a higher one",
+        )

@@ -73,6 +73,9 @@ class Store(Protocol):
     def read_head(self, model: str) -> Head | None:
         """Returns the head of a model, compared case-insensitively, or None."""
 
+    def read_heads(self, models: Sequence[str]) -> list[Head | None]:
+        """Returns the heads of several models, all of one moment, in the order of their names."""
+
     def read_versions(self, model: str, numbers: Collection[int]) -> dict[int, Version]:
         """Returns those of the versions that exist, by number."""
 

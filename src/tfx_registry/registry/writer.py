@@ -9,18 +9,19 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 from tfx_registry import codec, names
 from tfx_registry.errors import ConflictError, InvalidInputError
-from tfx_registry.records import Head
+from tfx_registry.records import Head, Version
 from tfx_registry.registry import fold
-from tfx_registry.registry.access import action_of
+from tfx_registry.registry.access import POLICY_LOG, AccessPolicy, action_of
 from tfx_registry.registry.events import Event, Payload
-from tfx_registry.registry.reader import RegistryReader
+from tfx_registry.registry.reader import RegistryReader, policy_of
 from tfx_registry.registry.store import AppendConflict, Store
 
-__all__ = ["ACTOR_VARIABLE", "Plan", "RegistryWriter", "format_time"]
+__all__ = ["ACTOR_VARIABLE", "Plan", "Recorded", "RegistryWriter", "format_time"]
 
 _logger = logging.getLogger(__name__)
 
@@ -34,6 +35,20 @@ _RETRY_SECONDS = 30.0
 
 #: Gets the head and says what to record, or None when there is nothing to do. May raise to refuse.
 Plan = Callable[[Head | None], Payload | None]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a change came to.
+
+    Attributes:
+        event: The event.
+        versions: The versions that it changed, as it left them, by number; empty where an earlier
+            try had recorded it.
+    """
+
+    event: Event
+    versions: Mapping[int, Version] = field(default_factory=dict)
 
 
 class RegistryWriter(RegistryReader):
@@ -65,6 +80,20 @@ class RegistryWriter(RegistryReader):
     def _commit(
         self, model: str, plan: Plan, actor: str | None, reason: str, token: str | None = None
     ) -> Event | None:
+        """Does what `_record` does, where only the event is wanted; None when nothing was to do."""
+        recorded = self._record(model, plan, actor, reason, token)
+        return recorded.event if recorded else None
+
+    def _record(
+        self,
+        model: str,
+        plan: Plan,
+        actor: str | None,
+        reason: str,
+        token: str | None = None,
+        *,
+        check: Callable[[AccessPolicy, Head | None], None] | None = None,
+    ) -> Recorded | None:
         """Appends what `plan` says, again and again until no other writer was faster.
 
         Args:
@@ -74,9 +103,10 @@ class RegistryWriter(RegistryReader):
             actor: Who.
             reason: Why.
             token: Makes a retry find the first try's event.
+            check: Gets the access policy, if there is one, and the head; raises to refuse.
 
         Returns:
-            The event, or None when there was nothing to do.
+            What was recorded, or None when there was nothing to do.
 
         Raises:
             AccessDeniedError: The access policy does not let the actor do that.
@@ -85,34 +115,37 @@ class RegistryWriter(RegistryReader):
         names.check_text(reason, "reason")
         who = self.actor(actor)
         if token is not None and (done := self._store.find_operation(model, token)):
-            return done
+            return Recorded(done)
         token = token or uuid.uuid4().hex
         deadline = time.monotonic() + self._retry_seconds
         delay = 0.002
         while True:
-            head = self._store.read_head(model)
+            head, rules = self._store.read_heads([model, POLICY_LOG])
             payload = plan(head)
             if payload is None:
                 return None
-            policy = self.access_policy()
+            policy = policy_of(rules)
             if policy is not None:
                 policy.check(who, action_of(payload), model)
-            event = Event(
-                # The first registration fixes how the name is spelled.
-                model=head.model if head else model,
-                seq=(head.seq if head else 0) + 1,
-                time=self._now(),
-                actor=who,
-                token=token,
-                previous=head.digest if head else "",
-                payload=payload,
-                reason=reason,
+                if check is not None:
+                    check(policy, head)
+            event = _as_stored(
+                Event(
+                    # The first registration fixes how the name is spelled.
+                    model=head.model if head else model,
+                    seq=(head.seq if head else 0) + 1,
+                    time=self._now(),
+                    actor=who,
+                    token=token,
+                    previous=head.digest if head else "",
+                    payload=payload,
+                    reason=reason,
+                )
             )
-            _check_storable(event)
-            if self._append(head, event):
-                return event
+            if (versions := self._try(head, event)) is not None:
+                return Recorded(event, versions)
             if done := self._store.find_operation(model, token):
-                return done
+                return Recorded(done)
             if time.monotonic() > deadline:
                 raise ConflictError(
                     f"cannot record {event.kind!r} for {model!r}",
@@ -123,6 +156,11 @@ class RegistryWriter(RegistryReader):
             delay = min(delay * 1.6, 0.25)
 
     def _append(self, head: Head | None, event: Event) -> bool:
+        """Appends an event that follows a head; tells whether no other writer was faster."""
+        return self._try(head, event) is not None
+
+    def _try(self, head: Head | None, event: Event) -> Mapping[int, Version] | None:
+        """Appends an event; returns the versions that it changed, None if another was faster."""
         numbers: Collection[int] = fold.touched(head, event.payload)
         versions = self._store.read_versions(event.model, numbers) if numbers else {}
         after = fold.apply(fold.Snapshot(head, versions), event)
@@ -131,8 +169,8 @@ class RegistryWriter(RegistryReader):
             self._store.append(event, after.head, list(after.versions.values()))
         except AppendConflict as conflict:
             _logger.debug("event %d of %s: %s", event.seq, event.model, conflict)
-            return False
-        return True
+            return None
+        return after.versions
 
     def actor(self, actor: str | None = None) -> str:
         """Returns who acts.
@@ -153,12 +191,17 @@ class RegistryWriter(RegistryReader):
         return format_time(self._clock())
 
 
-def _check_storable(event: Event) -> None:
-    """Refuses an event that would not come back as it went in; it could never be read again."""
+def _as_stored(event: Event) -> Event:
+    """Returns the event as it will be read; it shares nothing with what the caller may change.
+
+    Raises:
+        InvalidInputError: It would not come back as it went in, so it could never be read again.
+    """
     try:
         event.text.encode("utf-8")
-        if Event.from_json(codec.loads(event.text)).text == event.text:
-            return
+        stored = Event.from_json(codec.loads(event.text))
+        if stored.text == event.text:
+            return stored
         why = "some value changes its type"
     except (TypeError, ValueError, KeyError) as error:
         why = str(error)

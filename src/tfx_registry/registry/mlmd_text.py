@@ -1,0 +1,134 @@
+"""How records stand in nodes of ML Metadata: as JSON text that every database behind it takes.
+
+Doubles lose digits there, and on PostgreSQL text of more than about 2.6 kB or with a backslash
+breaks. So a record is text without backslashes, cut into pieces.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from tfx_registry import codec
+from tfx_registry.records import Version
+
+__all__ = [
+    "RECORD",
+    "decode_text",
+    "encode_text",
+    "is_safe_in_a_query",
+    "plain_text",
+    "read_record",
+    "read_text",
+    "read_version",
+    "write_record",
+    "write_text",
+]
+
+#: Custom property that holds the JSON record; what does not fit follows in `record.1`, ...
+RECORD = "record"
+
+_SECOND = f"{RECORD}.1"
+_CHUNK_BYTES = 2000
+_PLAIN_BYTES = 1000
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+#: Versions that are kept between reads, and the longest text of such a one: at most about 50 MB.
+_KEPT = 1024
+_KEPT_LENGTH = 8192
+
+
+def plain_text(text: str) -> str:
+    """Makes text safe for a column beside the record, for other programs to look at.
+
+    Returns:
+        The text as `encode_text` writes it, without control characters, cut to what the index of
+        a column takes; the record holds all of it.
+    """
+    text = _CONTROL.sub("\ufffd", encode_text(text))
+    data = text.encode("utf-8")
+    if len(data) <= _PLAIN_BYTES:
+        return text
+    return data[:_PLAIN_BYTES].decode("utf-8", "ignore") + "~..."
+
+
+def is_safe_in_a_query(text: str) -> bool:
+    """Tells whether ML Metadata may be asked for text.
+
+    On PostgreSQL it escapes a backslash wrongly, so the rest of the text would be SQL.
+    """
+    return "\\" not in text and not _CONTROL.search(text) and len(text) <= _PLAIN_BYTES
+
+
+def encode_text(text: str) -> str:
+    """Writes text without a backslash, reversibly: `~` becomes `~0` and the backslash `~1`."""
+    return text.replace("~", "~0").replace("\\", "~1")
+
+
+def decode_text(text: str) -> str:
+    """Reads what `encode_text` made."""
+    return text.replace("~1", "\\").replace("~0", "~")
+
+
+def write_record(node: Any, record: Any) -> None:
+    """Puts a record into a node."""
+    write_text(node, codec.dumps(record))
+
+
+def write_text(node: Any, text: str) -> None:
+    """Puts the text of a record into a node."""
+    for index, chunk in enumerate(_chunks(encode_text(text))):
+        key = f"{RECORD}.{index}" if index else RECORD
+        node.custom_properties[key].string_value = chunk
+
+
+def read_record(node: Any) -> Any:
+    """Returns the record of a node as JSON value."""
+    return codec.loads(read_text(node))
+
+
+def read_text(node: Any) -> str:
+    """Returns the text of the record of a node, "" where there is none."""
+    properties = node.custom_properties
+    text: str = properties[RECORD].string_value if RECORD in properties else ""
+    if _SECOND in properties:
+        number = 1
+        while (key := f"{RECORD}.{number}") in properties:
+            text += properties[key].string_value
+            number += 1
+    return decode_text(text) if "~" in text else text
+
+
+def read_version(node: Any) -> Version:
+    """Returns the version that a node holds.
+
+    Equal text is the same version, and a version does not change: so the versions of the last
+    reads are kept by their text, and shared by all who read them. The store is asked each time.
+
+    Raises:
+        CodecError: The record is none of a version.
+    """
+    text = read_text(node)
+    return _kept_version(text) if len(text) <= _KEPT_LENGTH else _version(text)
+
+
+def _version(text: str) -> Version:
+    return codec.decode(Version, codec.loads(text))
+
+
+_kept_version = functools.lru_cache(maxsize=_KEPT)(_version)
+
+
+def _chunks(text: str) -> Iterable[str]:
+    """Cuts text into pieces of at most `_CHUNK_BYTES` bytes of UTF-8, never inside a character."""
+    data = text.encode("utf-8")
+    start = 0
+    while start < len(data):
+        end = min(start + _CHUNK_BYTES, len(data))
+        while end < len(data) and data[end] & 0xC0 == 0x80:
+            end -= 1
+        yield data[start:end].decode("utf-8")
+        start = end
