@@ -18,15 +18,24 @@ if TYPE_CHECKING:
     from tfx_registry.errors import RegistryError
     from tfx_registry.gate import GatePolicy
     from tfx_registry.names import VersionRef
+    from tfx_registry.operations import Retention, adopt, prune, reconcile, rollback, verify
+    from tfx_registry.promotion import promote
     from tfx_registry.registry import ModelRegistry, Version
 
 __all__ = [
     "GatePolicy",
     "ModelRegistry",
     "RegistryError",
+    "Retention",
     "Version",
     "VersionRef",
     "__version__",
+    "adopt",
+    "promote",
+    "prune",
+    "reconcile",
+    "rollback",
+    "verify",
 ]
 
 _HOMES = {
@@ -35,8 +44,15 @@ _HOMES = {
     "ModelRegistry": "tfx_registry.registry",
     "ModelVersion": "tfx_registry.components",
     "RegistryError": "tfx_registry.errors",
+    "Retention": "tfx_registry.operations",
     "Version": "tfx_registry.registry",
     "VersionRef": "tfx_registry.names",
+    "adopt": "tfx_registry.operations",
+    "promote": "tfx_registry.promotion",
+    "prune": "tfx_registry.operations",
+    "reconcile": "tfx_registry.operations",
+    "rollback": "tfx_registry.operations",
+    "verify": "tfx_registry.operations",
 }
 
 

@@ -2,7 +2,8 @@
 
 The order makes each crash harmless. Everything that may refuse comes first; the intent is recorded
 once the copy is complete and verified, before it becomes visible; the alias moves in the same
-transaction that records the promotion. Whoever repeats an interrupted promotion finishes it.
+transaction that records the promotion. Whoever repeats an interrupted promotion finishes it, and
+whoever promotes something else first finishes or undoes it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from tfx_registry.errors import InvalidModelError
+from tfx_registry.errors import InvalidModelError, RefusedError
 from tfx_registry.names import check_alias, model_key
+from tfx_registry.operations.recovery import forget, recover
+from tfx_registry.operations.site import open_site, sources
 from tfx_registry.records import ModelFormat, Version
 from tfx_registry.registry import ModelRegistry
-from tfx_registry.serving import ServingDirectory, base_directory, check_servable
+from tfx_registry.serving import base_directory, check_servable
+from tfx_registry.serving.receipts import write_receipt
 
 __all__ = ["Promotion", "promote"]
 
@@ -61,7 +66,8 @@ def promote(
         number: The version.
         serving_dir: Serving base directory of the model; the version becomes `<dir>/<number>`.
         alias: The alias that moves to the version.
-        source: Where the bytes lie; None means where they lay at registration.
+        source: Where the bytes lie; None means where they lay at registration, or any place known
+            to the registry if they are not there any more.
         required_approvals: How many people besides the registrant must have approved; the access
             policy may ask for more.
         actor: Who.
@@ -91,12 +97,13 @@ def promote(
             "SavedModels",
             "export the model as a SavedModel and register that",
         )
-    root = os.fspath(source) if source is not None else version.facts.uri
+    root = os.fspath(source) if source is not None else _source(registry, version, base)
     if not os.path.lexists(base / str(number)):
         check_servable(root)
-    with ServingDirectory.lock(base) as directory:
-        before = registry.head(model).deployments.get(str(base))
-        published = directory.publish(
+    with open_site(registry, model, base, actor=actor) as site:
+        recover(site, repeated=number)
+        before = site.deployment()
+        published = site.directory.publish(
             root,
             number,
             owner=model_key(model),
@@ -110,6 +117,8 @@ def promote(
         after = registry.record_promotion(
             model, number, str(base), alias, **needed, actor=actor, reason=reason
         )
+        write_receipt(base, number, manifest=version.facts.manifest)
+        forget(site, version)
     unchanged = published.already_there and after.seq == version.seq
     replaces = before.number if before is not None and before.number != number else None
     _logger.info(
@@ -120,3 +129,17 @@ def promote(
         alias,
     )
     return Promotion(after, str(published.path), replaces, changed=not unchanged)
+
+
+def _source(registry: ModelRegistry, version: Version, base: Path) -> str:
+    """Finds the bytes of a version; where they lay at registration comes first."""
+    if Path(version.uri).exists():
+        return version.uri
+    others = sources(version, registry.head(version.model), base)
+    if not others and version.bytes_gone and not os.path.lexists(base / str(version.number)):
+        raise RefusedError(
+            f"cannot promote {version.ref}",
+            "its bytes are gone: the last known copy was removed",
+            f"bring them back to {version.uri!r}, or register the model again",
+        )
+    return str(others[0]) if others else version.uri

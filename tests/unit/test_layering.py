@@ -51,9 +51,18 @@ def core_modules() -> list[Path]:
 @pytest.mark.parametrize(
     ("folder", "forbidden"),
     [
-        ("serving", ["registry", "gate", "cli", "promotion", "components", "pipelines"]),
-        ("gate", ["registry", "serving", "cli", "promotion", "components", "pipelines"]),
-        ("registry", ["gate", "serving", "cli", "promotion", "components", "pipelines"]),
+        (
+            "serving",
+            ["registry", "gate", "cli", "promotion", "operations", "components", "pipelines"],
+        ),
+        (
+            "gate",
+            ["registry", "serving", "cli", "promotion", "operations", "components", "pipelines"],
+        ),
+        (
+            "registry",
+            ["gate", "serving", "cli", "promotion", "operations", "components", "pipelines"],
+        ),
         ("components", ["cli", "pipelines"]),
     ],
 )

@@ -15,7 +15,17 @@ from types import ModuleType
 import click
 
 from tfx_registry._version import __version__
-from tfx_registry.cli import audit, changing, finding, gating, lifecycle, reading, render, serving
+from tfx_registry.cli import (
+    audit,
+    changing,
+    finding,
+    gating,
+    lifecycle,
+    operating,
+    reading,
+    render,
+    serving,
+)
 from tfx_registry.cli.common import Settings
 from tfx_registry.errors import RegistryError
 
@@ -30,6 +40,7 @@ SECTIONS: tuple[tuple[str, ModuleType], ...] = (
     ("Gate", gating),
     ("Decide", lifecycle),
     ("Serve", serving),
+    ("Operate", operating),
     ("Audit", audit),
 )
 

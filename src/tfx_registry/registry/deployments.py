@@ -32,6 +32,22 @@ class Deployments(RegistryWriter):
     Nothing here touches a serving directory: see `tfx_registry.operations`.
     """
 
+    def latest_number(self, model: str) -> int:
+        """Returns the highest version number of a model; 0 if there is no such model yet."""
+        names.check_model_name(model)
+        head = self._store.read_head(model)
+        return head.latest if head else 0
+
+    def known_versions(self, model: str, numbers: Collection[int]) -> dict[int, Version]:
+        """Returns those of the versions that exist, by number.
+
+        Args:
+            model: Name of the model; it need not exist.
+            numbers: Any numbers, such as those of directories.
+        """
+        wanted = [n for n in numbers if 1 <= n <= names.MAX_VERSION]
+        return self._store.read_versions(model, wanted) if wanted else {}
+
     def deployment(self, model: str, destination: str) -> Deployment:
         """Returns what serves in a directory.
 
@@ -125,8 +141,18 @@ class Deployments(RegistryWriter):
                 )
         return version
 
+    def reason_of(self, model: str, seq: int) -> str:
+        """Returns why an event was recorded, in the words of who did it; "" if there is none."""
+        return next((event.reason for event in self._store.read_events(model, seq, seq)), "")
+
     def record_rollback_intent(
-        self, model: str, number: int, destination: str, *, actor: str | None = None
+        self,
+        model: str,
+        number: int,
+        destination: str,
+        *,
+        reason: str,
+        actor: str | None = None,
     ) -> None:
         """Records that newer versions are about to be put away.
 
@@ -134,6 +160,7 @@ class Deployments(RegistryWriter):
             model: Name of the model.
             number: The version that is to serve.
             destination: The serving base directory.
+            reason: Why; whoever finishes it after a crash records the same.
             actor: Who.
 
         Raises:
@@ -146,7 +173,7 @@ class Deployments(RegistryWriter):
             alias = self.deployment(model, destination).alias
             return RollbackStarted(number, destination, alias, version.digest)
 
-        self._commit(model, plan, actor, "")
+        self._commit(model, plan, actor, reason)
 
     def record_rollback(
         self,
@@ -164,7 +191,8 @@ class Deployments(RegistryWriter):
             model: Name of the model.
             number: The version.
             destination: The serving base directory.
-            withdrawn: Other versions of the model that were put away.
+            withdrawn: Other versions of the model that were put away, besides those that served
+                since the version did.
             reason: Why.
             actor: Who.
 
@@ -187,14 +215,15 @@ class Deployments(RegistryWriter):
             if now.number == number:
                 return None
             served = (now.number, *now.trail)
+            passed = served[: served.index(number)]
             return RolledBack(
                 number,
                 destination,
                 now.alias,
                 version.digest,
                 now.number,
-                tuple(sorted({*withdrawn, now.number})),
-                served[served.index(number) + 1 :],
+                tuple(sorted({*withdrawn, *passed})),
+                served[len(passed) + 1 :],
             )
 
         self._commit(model, plan, actor, reason)

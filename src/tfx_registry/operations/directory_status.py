@@ -1,0 +1,165 @@
+"""What lies in a serving directory, beside what the registry says of it. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfx_registry.operations.site import check_owner, model_of
+from tfx_registry.records import Deployment, Head, Version
+from tfx_registry.registry import ModelRegistry
+from tfx_registry.serving import base_directory, list_version_directories
+from tfx_registry.serving.receipts import Bytes, check_bytes, fits_receipt
+from tfx_registry.serving.shelf import Shelf
+
+__all__ = ["DirectoryStatus", "Row", "status"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One directory.
+
+    Attributes:
+        name: Its name.
+        number: The version that a server takes it for, or None.
+        place: "visible", "withdrawn", "quarantine", or "missing" for one that should be there.
+        registered: Whether the registry knows the version.
+        bytes: "right", "changed" or "missing" where they were hashed or are gone; "untouched" or
+            "touched" by the receipt; "unknown" without one.
+        aliases: Aliases of the version.
+        serves: Whether it serves here by the registry.
+    """
+
+    name: str
+    number: int | None
+    place: str
+    registered: bool
+    bytes: str
+    aliases: tuple[str, ...]
+    serves: bool
+
+
+@dataclass(frozen=True)
+class DirectoryStatus:
+    """What lies in a serving directory.
+
+    Attributes:
+        model: Name of the model.
+        directory: The serving base directory.
+        deployment: What serves by the registry, or None.
+        loads: The version that a server with its default policy loads, or None.
+        rows: The directories, by number.
+        unfinished: What was begun and not recorded, or None.
+        problems: What is not as it should be, one line each.
+    """
+
+    model: str
+    directory: str
+    deployment: Deployment | None
+    loads: int | None
+    rows: tuple[Row, ...]
+    unfinished: Deployment | None
+    problems: tuple[str, ...]
+
+
+def status(
+    registry: ModelRegistry,
+    serving_dir: str | os.PathLike[str],
+    model: str | None = None,
+    *,
+    hash_all: bool = False,
+) -> DirectoryStatus:
+    """Looks at a serving directory.
+
+    Args:
+        registry: The registry.
+        serving_dir: The serving base directory.
+        model: Name of the model; None means the one that the directory is for.
+        hash_all: Whether to hash every registered version. Otherwise sizes, times and inodes are
+            compared with those recorded when it was last hashed.
+
+    Returns:
+        What lies there. While somebody changes it, it may be of an instant in between.
+
+    Raises:
+        NotFoundError: Nothing is known of the directory.
+        RefusedError: It is for another model.
+    """
+    base = base_directory(serving_dir)
+    name = model if model is not None else model_of(registry, base)
+    check_owner(Shelf(base), name)
+    head = registry.head(name)
+    now = head.deployments.get(str(base))
+    visible = list_version_directories(base)
+    rows = tuple(_rows(registry, head, base, now, hash_all))
+    loads = max(visible, default=None)
+    problems = tuple(_problems(head, base, now, rows))
+    unfinished = head.unfinished.get(str(base))
+    return DirectoryStatus(head.model, str(base), now, loads, rows, unfinished, problems)
+
+
+def _rows(
+    registry: ModelRegistry, head: Head, base: Path, now: Deployment | None, hash_all: bool
+) -> Iterator[Row]:
+    shelf = Shelf(base)
+    visible = list_version_directories(base)
+    places = [(n, base / name, "visible") for n, names in visible.items() for name in names]
+    places += [(n, path, "withdrawn") for n, paths in shelf.withdrawn().items() for path in paths]
+    if now is not None and not os.path.lexists(base / str(now.number)):
+        places.append((now.number, base / str(now.number), "missing"))
+    versions = registry.known_versions(head.model, {number for number, *_ in places})
+    for number, path, place in sorted(places, key=lambda p: (p[0], p[2], p[1])):
+        version = versions.get(number)
+        yield Row(
+            path.name,
+            number,
+            place,
+            version is not None,
+            _bytes(base, path, version, hash_all),
+            version.aliases if version else (),
+            now is not None and number == now.number and path == base / str(number),
+        )
+    for path in shelf.quarantined():
+        yield Row(path.name, None, "quarantine", False, "unknown", (), False)
+
+
+def _bytes(base: Path, path: Path, version: Version | None, hash_all: bool) -> str:
+    if version is None:
+        return "unknown"
+    if not os.path.lexists(path):
+        return Bytes.MISSING.value
+    manifest = version.facts.manifest
+    if hash_all:
+        return check_bytes(base, path, version.number, manifest=manifest, hash_all=True).state.value
+    fits = fits_receipt(base, path, version.number, manifest=manifest)
+    return "unknown" if fits is None else ("untouched" if fits else "touched")
+
+
+def _problems(
+    head: Head, base: Path, now: Deployment | None, rows: tuple[Row, ...]
+) -> Iterator[str]:
+    begun = head.unfinished.get(str(base))
+    if begun is not None:
+        what = begun.operation or "promotion"
+        yield f"a {what} to version {begun.number} was interrupted: run 'tfx-registry reconcile'"
+    visible = [row for row in rows if row.place == "visible"]
+    for row in rows:
+        if row.place == "missing":
+            yield f"version {row.number} should serve and is missing: run 'tfx-registry reconcile'"
+        if row.bytes == "changed":
+            yield f"{row.name} ({row.place}) has other bytes than the registered version"
+        if row.bytes == "touched":
+            yield f"{row.name} ({row.place}) was written to: look closer with --verify"
+    for row in visible:
+        if not row.registered:
+            yield f"{row.name} is not from this registry"
+        elif row.name != str(row.number):
+            yield f"{row.name} is version {row.number} to a server, under another name"
+        if now is not None and row.number is not None and row.number > now.number:
+            yield f"{row.name} lies above version {now.number}, which should serve"
+    if now is None and visible:
+        yield "nothing was promoted here: take it over with 'tfx-registry adopt'"
+    if Shelf(base).trashed():
+        yield "a removal was interrupted: run 'tfx-registry reconcile'"

@@ -1,0 +1,273 @@
+"""Removes old versions from a serving directory, never one that somebody may still need.
+
+A version is first renamed to where no server looks, then its removal is recorded, then its files
+are deleted. What a crash leaves between the first two is put back by the next operation, what it
+leaves after them is deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfx_registry import codec
+from tfx_registry.digest import walk_files
+from tfx_registry.errors import InvalidInputError
+from tfx_registry.operations.recovery import recover
+from tfx_registry.operations.site import Site, check_owner, holds, open_site, sources
+from tfx_registry.records import Deployment, Head, Version
+from tfx_registry.registry import ModelRegistry
+from tfx_registry.serving import base_directory, list_version_directories
+from tfx_registry.serving.receipts import Bytes, check_bytes, drop_receipt
+from tfx_registry.serving.shelf import Shelf
+from tfx_registry.serving.status_client import ModelServer
+
+__all__ = ["KEEP_LABEL", "Kept", "Pruning", "Removal", "Retention", "prune"]
+
+#: A version with this label, whatever its value, is never removed.
+KEEP_LABEL = "keep"
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Which versions stay in a serving directory.
+
+    Whatever it says, what serves, what an alias points at, what has the label `keep`, and what a
+    rollback would go back to stays.
+
+    Attributes:
+        keep_last: How many of the newest versions in the directory stay; at least 1.
+        servers: URLs of TensorFlow Serving's REST API, such as `http://localhost:8501`; what one of
+            them reports as AVAILABLE stays. If one does not answer, nothing is removed.
+    """
+
+    keep_last: int
+    servers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Checks the number."""
+        if isinstance(self.keep_last, bool) or not isinstance(self.keep_last, int):
+            why = "it is no whole number"
+        elif self.keep_last < 1:
+            why = "at least the version that serves must stay"
+        else:
+            return
+        raise InvalidInputError(f"invalid keep_last {self.keep_last!r}", why, "give 1 or more")
+
+    def to_json(self) -> str:
+        """Writes the rule as JSON text."""
+        return codec.dumps(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Retention:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            InvalidInputError: It is something else.
+        """
+        try:
+            return codec.decode(cls, json.loads(text), strict=True)
+        except ValueError as error:
+            raise InvalidInputError("invalid retention", str(error), "correct it") from error
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A version that stays.
+
+    Attributes:
+        number: The version.
+        reasons: Why, one phrase each.
+    """
+
+    number: int
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A version that goes, or would go.
+
+    Attributes:
+        number: The version.
+        paths: Where it lies.
+        size_bytes: What that frees.
+        last: Whether no other place is known that holds its bytes.
+    """
+
+    number: int
+    paths: tuple[str, ...]
+    size_bytes: int
+    last: bool
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What retention did, or would do.
+
+    Attributes:
+        model: Name of the model.
+        directory: The serving base directory.
+        kept: What stays, ascending.
+        removed: What goes, ascending.
+        recovered: What an earlier crash had left and was finished or undone first.
+        dry_run: Whether nothing was done.
+    """
+
+    model: str
+    directory: str
+    kept: tuple[Kept, ...]
+    removed: tuple[Removal, ...]
+    recovered: tuple[str, ...] = ()
+    dry_run: bool = True
+
+    @property
+    def size_bytes(self) -> int:
+        """What it frees in all."""
+        return sum(removal.size_bytes for removal in self.removed)
+
+
+def prune(
+    registry: ModelRegistry,
+    model: str,
+    serving_dir: str | os.PathLike[str],
+    retention: Retention,
+    *,
+    dry_run: bool = True,
+    actor: str | None = None,
+    reason: str = "",
+) -> Pruning:
+    """Removes old versions from a serving directory, or says which it would remove.
+
+    Args:
+        registry: The registry.
+        model: Name of the model.
+        serving_dir: Its serving base directory.
+        retention: What stays.
+        dry_run: Whether to change nothing.
+        actor: Who; the access policy must let them promote.
+        reason: Why.
+
+    Returns:
+        What went and what stayed.
+
+    Raises:
+        NotFoundError: Nothing of the model serves there.
+        RefusedError: The directory is for another model.
+        ModelServerError: A server did not answer; nothing was removed.
+        ServingDirectoryError: The directory cannot be changed.
+    """
+    base = base_directory(serving_dir)
+    now = registry.deployment(model, str(base))
+    loaded = {
+        server: ModelServer(server, registry.head(model).model).available()
+        for server in retention.servers
+    }
+    if dry_run:
+        check_owner(Shelf(base), model)
+        return _plan(registry, now, registry.head(model), base, retention, loaded)
+    with open_site(registry, model, base, actor=actor) as site:
+        recovered = tuple(recover(site))
+        now = registry.deployment(model, str(base))
+        plan = _plan(registry, now, site.head(), base, retention, loaded)
+        for removal in plan.removed:
+            _remove(site, removal, reason or f"retention keeps the last {retention.keep_last}")
+    return Pruning(plan.model, plan.directory, plan.kept, plan.removed, recovered, dry_run=False)
+
+
+def _plan(
+    registry: ModelRegistry,
+    now: Deployment,
+    head: Head,
+    base: Path,
+    retention: Retention,
+    loaded: Mapping[str, tuple[int, ...]],
+) -> Pruning:
+    places = _places(base)
+    versions = registry.known_versions(head.model, places)
+    newest = sorted(versions, reverse=True)[: retention.keep_last]
+    target = _target(registry, now, versions)
+    kept, removed = [], []
+    for number in sorted(places):
+        version = versions.get(number)
+        if version is None:
+            kept.append(Kept(number, ("the registry does not know it",)))
+            continue
+        reasons = list(_reasons(version, now, base))
+        if number == target:
+            reasons.append("a rollback would go back to it")
+        if number in newest:
+            reasons.append(f"one of the last {retention.keep_last}")
+        reasons += [f"{server} serves it" for server, known in loaded.items() if number in known]
+        if not reasons:
+            reasons = list(_doubts(version, base, places[number]))
+        if reasons:
+            kept.append(Kept(number, tuple(reasons)))
+        else:
+            removed.append(_removal(version, head, base, places[number]))
+    return Pruning(head.model, str(base), tuple(kept), tuple(removed))
+
+
+def _places(base: Path) -> dict[int, list[Path]]:
+    found = {
+        number: [base / name for name in names]
+        for number, names in list_version_directories(base).items()
+    }
+    for number, paths in Shelf(base).withdrawn().items():
+        found.setdefault(number, []).extend(paths)
+    return found
+
+
+def _target(
+    registry: ModelRegistry, now: Deployment, versions: Mapping[int, Version]
+) -> int | None:
+    """Returns the first version that a rollback from here could go back to."""
+    for number in now.trail:
+        version = versions.get(number)
+        if version and not version.archived and all(word.approved for word in version.approvals):
+            return number
+    return None
+
+
+def _reasons(version: Version, now: Deployment, base: Path) -> Iterator[str]:
+    if version.number == now.number:
+        yield "it serves here"
+    yield from (f"alias {alias}" for alias in version.aliases)
+    if KEEP_LABEL in version.labels:
+        yield f"label {KEEP_LABEL}"
+    if version.number > now.number and os.path.lexists(base / str(version.number)):
+        yield "it lies above what serves: run 'tfx-registry reconcile'"
+
+
+def _doubts(version: Version, base: Path, paths: list[Path]) -> Iterator[str]:
+    manifest = version.facts.manifest
+    for path in paths:
+        check = check_bytes(base, path, version.number, manifest=manifest)
+        if check.state is Bytes.CHANGED:
+            yield f"its bytes were changed: {check.detail}"
+
+
+def _removal(version: Version, head: Head, base: Path, paths: list[Path]) -> Removal:
+    size = sum(file.stat().st_size for path in paths for _, file in walk_files(path))
+    elsewhere = (path for path in sources(version, head, base) if path not in paths)
+    last = not any(holds(path, version) for path in elsewhere)
+    return Removal(version.number, tuple(map(str, paths)), size, last)
+
+
+def _remove(site: Site, removal: Removal, reason: str) -> None:
+    trashed = [site.shelf.trash(Path(path)) for path in removal.paths]
+    site.registry.record_bytes_removed(
+        site.model,
+        removal.number,
+        site.destination,
+        cause="retention",
+        last=removal.last,
+        actor=site.actor,
+        reason=reason,
+    )
+    for one in trashed:
+        site.shelf.empty(one)
+    drop_receipt(site.base, removal.number)
