@@ -11,20 +11,25 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
+from tfx_registry import syscalls
 from tfx_registry.errors import InvalidModelError
 from tfx_registry.records import Signature, TensorSpec
 
 __all__ = [
     "SAVED_MODEL_FILE",
     "SERVE_TAG",
+    "ServingGraph",
     "find_saved_model",
+    "parse_message",
     "read_fingerprint",
     "read_metagraph",
+    "read_serving_graph",
 ]
 
 SAVED_MODEL_FILE = "saved_model.pb"
@@ -81,7 +86,7 @@ _DTYPES = dict(
 _Field = descriptor_pb2.FieldDescriptorProto
 # Text is declared as bytes: the parser writes to stderr when text is no UTF-8.
 _TEXT, _INT64, _UINT64 = _Field.TYPE_BYTES, _Field.TYPE_INT64, _Field.TYPE_UINT64
-_INT32, _BOOL = _Field.TYPE_INT32, _Field.TYPE_BOOL
+_INT32, _BOOL, _FIXED32 = _Field.TYPE_INT32, _Field.TYPE_BOOL, _Field.TYPE_FIXED32
 
 # message -> field -> (number, type or message name, repeated)
 _SCHEMA: dict[str, dict[str, tuple[int, Any, bool]]] = {
@@ -98,6 +103,50 @@ _SCHEMA: dict[str, dict[str, tuple[int, Any, bool]]] = {
     "TensorInfo": {"dtype": (2, _INT32, False), "shape": (3, "Shape", False)},
     "Shape": {"dims": (2, "Dim", True), "unknown_rank": (3, _BOOL, False)},
     "Dim": {"size": (1, _INT64, False)},
+    # More of the same messages, for who looks at all of a model.
+    "WholeSavedModel": {"meta_graphs": (2, "WholeMetaGraph", True)},
+    "WholeMetaGraph": {
+        "info": (1, "MetaInfo", False),
+        "graph": (2, "Graph", False),
+        "saver": (3, "Saver", False),
+        "signatures": (5, "SignatureEntry", True),
+        "assets": (6, "Asset", True),
+        "objects": (7, "ObjectGraph", False),
+    },
+    "Graph": {"nodes": (1, "Node", True)},
+    "Node": {"name": (1, _TEXT, False), "op": (2, _TEXT, False)},
+    "Saver": {"restore_op": (3, _TEXT, False)},
+    "Asset": {"filename": (2, _TEXT, False)},
+    "ObjectGraph": {"nodes": (1, "Object", True)},
+    "Object": {"variable": (7, "Variable", False)},
+    "Variable": {"dtype": (1, _INT32, False)},
+    # tensorflow/core/protobuf/tensor_bundle.proto
+    "BundleHeader": {"num_shards": (1, _INT32, False), "endianness": (2, _INT32, False)},
+    "BundleEntry": {
+        "dtype": (1, _INT32, False),
+        "shape": (2, "Shape", False),
+        "shard": (3, _INT32, False),
+        "offset": (4, _INT64, False),
+        "size": (5, _INT64, False),
+        "crc32c": (6, _FIXED32, False),
+        "slices": (7, "Slice", True),
+    },
+    "Slice": {},
+    # tensorflow_serving/apis/prediction_log.proto and what it includes
+    "PredictionLog": {
+        "classify_log": (2, "RequestLog", False),
+        "regress_log": (3, "RequestLog", False),
+        "multi_inference_log": (4, "MultiInferenceLog", False),
+        "session_run_log": (5, "Opaque", False),
+        "predict_log": (6, "RequestLog", False),
+    },
+    "RequestLog": {"request": (1, "Request", False)},
+    "Request": {"spec": (1, "ModelSpec", False)},
+    "ModelSpec": {"signature": (3, _TEXT, False)},
+    "MultiInferenceLog": {"request": (1, "MultiInferenceRequest", False)},
+    "MultiInferenceRequest": {"tasks": (1, "InferenceTask", True)},
+    "InferenceTask": {"spec": (1, "ModelSpec", False)},
+    "Opaque": {},
     "Fingerprint": {
         "saved_model_checksum": (1, _UINT64, False),
         "graph_def_program_hash": (2, _UINT64, False),
@@ -164,6 +213,53 @@ def read_metagraph(directory: str | Path) -> tuple[tuple[str, ...], dict[str, Si
     )
 
 
+@dataclass(frozen=True)
+class ServingGraph:
+    """What of a SavedModel a server has to find on disk.
+
+    Attributes:
+        tags: The tags of each graph.
+        signatures: Names of the signatures of the graph tagged "serve", without internal ones.
+        assets: Names of its asset files, relative to `assets/`.
+        restores_variables: Whether loading it reads values of variables.
+    """
+
+    tags: tuple[tuple[str, ...], ...]
+    signatures: frozenset[str]
+    assets: tuple[str, ...]
+    restores_variables: bool
+
+
+def read_serving_graph(directory: str | Path) -> ServingGraph:
+    """Reads what the graph tagged "serve" needs, and that all of `saved_model.pb` parses.
+
+    Args:
+        directory: The SavedModel directory.
+
+    Returns:
+        What it needs; nothing if no graph has the tag.
+
+    Raises:
+        InvalidModelError: `saved_model.pb` cannot be read or does not parse.
+    """
+    parsed = _parse("WholeSavedModel", Path(directory) / SAVED_MODEL_FILE)
+    graphs = list(parsed.meta_graphs)
+    tags = tuple(tuple(map(_text, graph.info.tags)) for graph in graphs)
+    # Exactly this tag: a server asks for the graph whose set of tags is {"serve"}.
+    graph = next(
+        (g for g, found in zip(graphs, tags, strict=True) if set(found) == {SERVE_TAG}), None
+    )
+    if graph is None:
+        return ServingGraph(tags, frozenset(), (), restores_variables=False)
+    variables = any(node.HasField("variable") for node in graph.objects.nodes)
+    return ServingGraph(
+        tags,
+        frozenset(_text(entry.key) for entry in graph.signatures) - _INTERNAL_SIGNATURES,
+        tuple(_text(asset.filename) for asset in graph.assets),
+        restores_variables=variables or bool(graph.saver.restore_op),
+    )
+
+
 def read_fingerprint(directory: str | Path) -> dict[str, str]:
     """Reads TensorFlow's own fingerprint of a SavedModel.
 
@@ -200,13 +296,34 @@ def _tensor_spec(info: Any) -> TensorSpec:
 def _parse(kind: str, path: Path) -> Any:
     parsed = _message_classes()[kind]()
     try:
-        parsed.ParseFromString(path.read_bytes())
+        parsed.ParseFromString(syscalls.read_file(path))
     except (message.DecodeError, OSError) as error:
         raise InvalidModelError(
             f"cannot read {str(path)!r}",
-            f"it is not what TensorFlow writes ({error})",
+            f"{path.name} is not what TensorFlow writes ({error})",
             "export the model again",
         ) from error
+    return parsed
+
+
+def parse_message(kind: str, content: bytes) -> Any:
+    """Parses a message of the kinds that this module knows.
+
+    Args:
+        kind: Name of the kind in this module.
+        content: The serialized message.
+
+    Returns:
+        The message.
+
+    Raises:
+        ValueError: It does not parse.
+    """
+    parsed = _message_classes()[kind]()
+    try:
+        parsed.ParseFromString(content)
+    except message.DecodeError as error:
+        raise ValueError(str(error)) from error
     return parsed
 
 

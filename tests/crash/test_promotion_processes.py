@@ -54,8 +54,8 @@ print("promoted", flush=True)
 STEPS = [
     f"{when} {name}"
     for name in (
-        "_check_space", "copy_tree", "_compare", "check_servable", "record_intent", "rename_no_replace",
-        "fsync_directory", "record_promotion",
+        "_check_space", "copy_tree", "_compare", "check_servable", "record_intent",
+        "rename_no_replace", "fsync_directory", "record_promotion",
     )
     for when in ("before", "after")
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import shutil
 import stat
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tfx_registry import syscalls
 from tfx_registry.digest import DirectoryDigest, digest_path
 from tfx_registry.errors import (
     IntegrityError,
@@ -285,41 +287,27 @@ def test_the_rename_is_made_durable_after_it_happened(
     assert synced == [(base, True)]
 
 
+@pytest.mark.parametrize(
+    ("field", "free", "message"),
+    [("f_bavail", 1, "4096 are free"), ("f_favail", 3, "inodes, and 3 are free")],
+)
 def test_a_full_disk_is_noticed_before_the_copy(
-    saved_model: Path, base: Path, digest: DirectoryDigest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = shutil.disk_usage("/")
-    monkeypatch.setattr(publish_module.shutil, "disk_usage", lambda _: usage._replace(free=10))
-    with pytest.raises(ServingDirectoryError, match="10 are free"):
-        publish(saved_model, base, 1, digest)
-    assert visible(base) == []
-
-
-@pytest.mark.parametrize("call", ["fsync", "fdopen", "fchmod"])
-def test_a_failing_system_call_leaves_nothing(
     saved_model: Path,
     base: Path,
     digest: DirectoryDigest,
     monkeypatch: pytest.MonkeyPatch,
-    call: str,
+    field: str,
+    free: int,
+    message: str,
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with ServingDirectory.lock(base) as directory:
-        with monkeypatch.context() as patch:
-            patch.setattr(os, call, fail)
-            with pytest.raises(ServingDirectoryError, match="No space left on device"):
-                directory.publish(
-                    saved_model, 1, owner="triple", digest=digest.root, manifest=digest.manifest
-                )
-        assert visible(base) == []
-        assert leftovers(base) == []
-        # And the same publisher can go on.
-        directory.publish(
-            saved_model, 1, owner="triple", digest=digest.root, manifest=digest.manifest
-        )
-    assert visible(base) == ["1"]
+    names = "f_bsize f_frsize f_bavail f_files f_favail f_namemax"
+    Space = collections.namedtuple("Space", names)
+    space = Space(4096, 4096, 10**6, 10**6, 10**6, 255)._replace(**{field: free})
+    monkeypatch.setattr(syscalls, "statvfs", lambda _: space)
+    with pytest.raises(ServingDirectoryError, match=message):
+        publish(saved_model, base, 1, digest)
+    assert visible(base) == []
+    assert leftovers(base) == []
 
 
 def test_what_a_dead_publisher_left_is_removed(

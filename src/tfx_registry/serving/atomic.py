@@ -1,18 +1,28 @@
-"""The file system calls that make a publish atomic and durable."""
+"""Steps that are atomic, or durable, or both, made of the calls in `syscalls`."""
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import errno
+import logging
 import os
-import sys
+import stat
+import uuid
 from pathlib import Path
 
-__all__ = ["fsync_directory", "rename_no_replace"]
+from tfx_registry import syscalls
 
-_AT_FDCWD = -100
-_RENAME_NOREPLACE = 1
-_NOT_SUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
+__all__ = [
+    "fsync_directory",
+    "make_directories",
+    "remove_tree",
+    "rename_no_replace",
+    "replace_file",
+]
+
+_logger = logging.getLogger(__name__)
+
+_FILE_MODE = 0o644
 
 
 def fsync_directory(path: Path) -> None:
@@ -24,11 +34,11 @@ def fsync_directory(path: Path) -> None:
     Raises:
         OSError: The directory cannot be synced.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = syscalls.open_file(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        syscalls.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        syscalls.close(descriptor)
 
 
 def rename_no_replace(source: Path, target: Path) -> None:
@@ -46,21 +56,97 @@ def rename_no_replace(source: Path, target: Path) -> None:
         FileExistsError: The target exists.
         OSError: The rename failed.
     """
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        call = getattr(libc, "renameat2", None)
-        if call is not None:
-            names = os.fsencode(source), os.fsencode(target)
-            if call(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_NOREPLACE) == 0:
-                return
-            code = ctypes.get_errno()
-            if code not in _NOT_SUPPORTED:
-                raise OSError(code, os.strerror(code), str(source), None, str(target))
+    if syscalls.rename_no_replace(source, target):
+        return
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     try:
-        source.rename(target)
+        syscalls.rename(source, target)
     except OSError as error:
-        if error.errno == errno.ENOTEMPTY:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
         raise
+
+
+def make_directories(path: Path, mode: int) -> None:
+    """Makes a directory and those above it that are missing, and makes them durable.
+
+    Args:
+        path: The directory.
+        mode: Mode of those that are made, whatever the umask is.
+
+    Raises:
+        OSError: One cannot be made.
+    """
+    missing = []
+    for folder in (path, *path.parents):
+        if os.path.lexists(folder):
+            break
+        missing.append(folder)
+    for folder in reversed(missing):
+        try:
+            syscalls.mkdir(folder, mode)
+        except FileExistsError:  # somebody else makes it at this moment
+            continue
+        syscalls.chmod(folder, mode)
+        fsync_directory(folder)
+        fsync_directory(folder.parent)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a small file, durably: whoever reads it finds the old content or the new.
+
+    Args:
+        path: The file.
+        content: What it shall hold.
+
+    Raises:
+        OSError: It cannot be written; the old content is there.
+    """
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        descriptor = syscalls.open_file(
+            unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _FILE_MODE
+        )
+        try:
+            syscalls.write(descriptor, memoryview(content))
+            syscalls.chmod(descriptor, _FILE_MODE)
+            syscalls.fsync(descriptor)
+        finally:
+            syscalls.close(descriptor)
+        syscalls.rename(unfinished, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            syscalls.unlink(unfinished)
+        raise
+    fsync_directory(path.parent)
+
+
+def remove_tree(path: Path) -> bool:
+    """Removes a directory with everything in it, as far as possible.
+
+    Args:
+        path: The directory. It need not exist.
+
+    Returns:
+        Whether nothing is left. What is left is logged, and no error: it is in nobody's way, and
+        the next publish tries again.
+    """
+    try:
+        found = syscalls.lstat(path)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        _logger.warning("cannot remove %s: %s", path, error)
+        return False
+    try:
+        if not stat.S_ISDIR(found.st_mode):
+            syscalls.unlink(path)
+            return True
+        left = [name for name in syscalls.list_directory(path) if not remove_tree(path / name)]
+        if not left:
+            syscalls.rmdir(path)
+    except OSError as error:
+        _logger.warning("cannot remove %s: %s", path, error)
+        return False
+    return not left

@@ -12,6 +12,7 @@ import os
 import re
 from pathlib import Path
 
+from tfx_registry import syscalls
 from tfx_registry.errors import ServingDirectoryError
 
 __all__ = [
@@ -55,7 +56,7 @@ def list_version_directories(base: Path) -> dict[int, list[str]]:
     """
     found: dict[int, list[str]] = {}
     if base.is_dir():
-        for name in sorted(child.name for child in base.iterdir()):
+        for name in syscalls.list_directory(base):
             number = parse_version_name(name)
             if number is not None:
                 found.setdefault(number, []).append(name)
