@@ -40,7 +40,7 @@ KINDS = (
 
 #: Functions on the way of a mutation; a step is just before or after a call of one.
 CALLS: tuple[tuple[type, str], ...] = (
-    (MlmdStore, "read_head"),
+    (MlmdStore, "read_heads"),
     (MlmdStore, "read_versions"),
     (MlmdStore, "append"),
     (metadata_store.MetadataStore, "put_execution"),
