@@ -90,6 +90,7 @@ def promote(
     needed = {"required_approvals": required_approvals}
     version = registry.check_promotable(model, number, alias=alias, **needed)
     registry.check_destination(model, str(base), alias)
+    check_loads_latest(registry, model, base)
     if version.facts.format is not ModelFormat.SAVED_MODEL:
         raise InvalidModelError(
             f"cannot promote {version.ref}",
@@ -129,6 +130,26 @@ def promote(
         alias,
     )
     return Promotion(after, str(published.path), replaces, changed=not unchanged)
+
+
+def check_loads_latest(registry: ModelRegistry, model: str, base: Path) -> None:
+    """Refuses a directory whose servers are told by a model config what to load.
+
+    Args:
+        registry: The registry.
+        model: Name of the model.
+        base: The serving base directory.
+
+    Raises:
+        RefusedError: They are.
+    """
+    serving = registry.head(model).deployments.get(str(base))
+    if serving is not None and serving.config is not None:
+        raise RefusedError(
+            f"cannot promote {model!r} into {str(base)!r} alone",
+            f"its servers load what {serving.config.path!r} lists, and would not notice",
+            f"add --model-config {serving.config.path}",
+        )
 
 
 def _source(registry: ModelRegistry, version: Version, base: Path) -> str:

@@ -251,6 +251,23 @@ class Override:
 
 
 @dataclass(frozen=True)
+class ConfigTarget:
+    """The entry of a model config file that tells servers which versions of a model to load.
+
+    Attributes:
+        path: The file, absolute, as the promoter sees it.
+        name: Name of the model there.
+        base_path: The serving base directory, as the servers see it.
+        keep_loaded: How many versions that served before stay loaded, for a rollback without delay.
+    """
+
+    path: str
+    name: str
+    base_path: str
+    keep_loaded: int = 1
+
+
+@dataclass(frozen=True)
 class Deployment:
     """A version in a serving directory.
 
@@ -263,7 +280,9 @@ class Deployment:
         actor: Who.
         trail: Versions that served there before and that a rollback may go back to, newest first.
             One that was rolled back is not among them.
-        operation: What was begun, for one that is not finished: "rollback", or "" for a promotion.
+        operation: What was begun, for one that is not finished: "rollback", "canary", or "" for a
+            promotion.
+        config: The model config that tells servers what to load; None where they load the latest.
     """
 
     destination: str
@@ -274,6 +293,7 @@ class Deployment:
     actor: str
     trail: tuple[int, ...] = ()
     operation: str = ""
+    config: ConfigTarget | None = None
 
 
 @dataclass(frozen=True)
@@ -395,6 +415,8 @@ class Head:
         updated: Time of the last event.
         gaps: Ranges of numbers, both ends inclusive and ascending, that no version has: adopted
             versions keep the numbers that they had.
+        rollouts: Rollouts by a model config that were begun and not recorded yet, by destination.
+        canaries: Versions on trial, by destination.
     """
 
     model: str
@@ -410,6 +432,8 @@ class Head:
     created: str = ""
     updated: str = ""
     gaps: tuple[tuple[int, int], ...] = ()
+    rollouts: Mapping[str, Deployment] = field(default_factory=dict)
+    canaries: Mapping[str, Deployment] = field(default_factory=dict)
 
     def numbers(self) -> Sequence[int]:
         """Returns the numbers of all versions, ascending; of 100,000 as fast as of one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +20,8 @@ from tfx_registry.registry.events import (
     Archived,
     BytesFound,
     BytesRemoved,
+    CanaryEnded,
+    CanaryStarted,
     Decided,
     Event,
     IntentDropped,
@@ -33,7 +34,11 @@ from tfx_registry.registry.events import (
     Rejected,
     RollbackStarted,
     RolledBack,
+    RolloutDropped,
+    RolloutStarted,
+    ServersChecked,
 )
+from tfx_registry.text import printable
 
 __all__ = [
     "done",
@@ -58,7 +63,6 @@ _STYLES = {
     "registered": "",
 }
 _PIPE_WIDTH = 200
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def done(message: str, document: Any, *, as_json: bool) -> None:
@@ -283,6 +287,14 @@ def _head_json(head: Head) -> dict[str, Any]:
     }
 
 
+_ROLLOUTS: dict[type, str] = {
+    RolloutStarted: " about to be loaded beside what serves",
+    RolloutDropped: ": the rollout was undone",
+    CanaryStarted: " is on trial",
+    CanaryEnded: " is not on trial any more",
+}
+
+
 def _what(event: Event) -> str:
     payload = event.payload
     if isinstance(payload, Registered):
@@ -325,6 +337,11 @@ def _what(event: Event) -> str:
         return f"version {payload.number}: bytes back in {payload.destination}"
     if isinstance(payload, Adopted):
         return f"version {payload.number} found serving in {payload.destination}"
+    if isinstance(payload, RolloutStarted | RolloutDropped | CanaryStarted | CanaryEnded):
+        return f"version {payload.number}{_ROLLOUTS[type(payload)]} in {payload.destination}"
+    if isinstance(payload, ServersChecked):
+        found = "is available" if payload.available else "is not available"
+        return f"version {payload.number} {found}: {'; '.join(payload.servers)}"
     instead = f" in place of {payload.replaces}" if payload.replaces else ""
     return f"version {payload.number} serves as {payload.alias}{instead} in {payload.destination}"
 
@@ -355,11 +372,6 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(printable, row))
     console.print(table)
-
-
-def printable(text: str) -> str:
-    """Writes control characters visibly, so that no stored text can steer a terminal."""
-    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def _escape(text: str) -> str:

@@ -23,6 +23,8 @@ from tfx_registry.registry.events import (
     Archived,
     BytesFound,
     BytesRemoved,
+    CanaryEnded,
+    CanaryStarted,
     Decided,
     IntentDropped,
     LabelRemoved,
@@ -36,6 +38,9 @@ from tfx_registry.registry.events import (
     Rejected,
     RollbackStarted,
     RolledBack,
+    RolloutDropped,
+    RolloutStarted,
+    ServersChecked,
 )
 
 __all__ = ["POLICY_LOG", "AccessPolicy", "Action", "Grant", "ModelRule", "action_of"]
@@ -76,6 +81,11 @@ _ACTIONS: dict[type[Payload], Action] = {
     Adopted: Action.PROMOTE,
     BytesRemoved: Action.PROMOTE,
     BytesFound: Action.PROMOTE,
+    RolloutStarted: Action.PROMOTE,
+    RolloutDropped: Action.PROMOTE,
+    CanaryStarted: Action.PROMOTE,
+    CanaryEnded: Action.PROMOTE,
+    ServersChecked: Action.PROMOTE,
     Archived: Action.ARCHIVE,
     PolicySet: Action.ADMINISTER,
 }

@@ -17,11 +17,19 @@ from typing import Any, ClassVar
 
 from tfx_registry import codec
 from tfx_registry.records import (
+    ConfigTarget,
     LineageSource,
     Metric,
     ModelFacts,
     Origin,
     Verdict,
+)
+from tfx_registry.registry.rollout_events import (
+    CanaryEnded,
+    CanaryStarted,
+    RolloutDropped,
+    RolloutStarted,
+    ServersChecked,
 )
 
 __all__ = [
@@ -32,6 +40,8 @@ __all__ = [
     "Archived",
     "BytesFound",
     "BytesRemoved",
+    "CanaryEnded",
+    "CanaryStarted",
     "Decided",
     "Event",
     "IntentDropped",
@@ -46,6 +56,9 @@ __all__ = [
     "Rejected",
     "RollbackStarted",
     "RolledBack",
+    "RolloutDropped",
+    "RolloutStarted",
+    "ServersChecked",
     "payload_from_json",
 ]
 
@@ -154,6 +167,7 @@ class Promoted:
         digest: Root digest of the published bytes.
         replaces: Version that served there before, or None.
         trail: Versions that a rollback may go back to, newest first.
+        config: The model config that tells servers what to load; None where they load the latest.
     """
 
     kind: ClassVar[str] = "promoted"
@@ -163,6 +177,7 @@ class Promoted:
     digest: str
     replaces: int | None = None
     trail: tuple[int, ...] = ()
+    config: ConfigTarget | None = None
 
 
 @dataclass(frozen=True)
@@ -343,6 +358,11 @@ Payload = (
     | Adopted
     | BytesRemoved
     | BytesFound
+    | RolloutStarted
+    | RolloutDropped
+    | CanaryStarted
+    | CanaryEnded
+    | ServersChecked
     | Approved
     | Rejected
     | Overridden

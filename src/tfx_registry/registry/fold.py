@@ -29,6 +29,8 @@ from tfx_registry.registry.events import (
     Archived,
     BytesFound,
     BytesRemoved,
+    CanaryEnded,
+    CanaryStarted,
     Decided,
     Event,
     IntentDropped,
@@ -43,6 +45,8 @@ from tfx_registry.registry.events import (
     Rejected,
     RollbackStarted,
     RolledBack,
+    RolloutDropped,
+    RolloutStarted,
 )
 
 __all__ = ["Snapshot", "apply", "replay", "touched"]
@@ -62,6 +66,9 @@ AboutOne = (
 
 #: Events after which a version serves somewhere.
 Deployed = Promoted | RolledBack | Adopted
+
+#: Events of a rollout by a model config, besides the `Promoted` at its end.
+RolledOut = RolloutStarted | RolloutDropped | CanaryStarted | CanaryEnded
 
 
 @dataclass(frozen=True)
@@ -89,9 +96,9 @@ def touched(head: Head | None, payload: Payload) -> frozenset[int]:
     """
     aliases = head.aliases if head else {}
     numbers: set[int | None] = set()
-    if isinstance(payload, AliasSet | Deployed | AboutOne):
+    if isinstance(payload, AliasSet | Deployed | AboutOne | CanaryStarted | CanaryEnded):
         numbers.add(payload.number)
-    if isinstance(payload, AliasSet | AliasRemoved | Deployed):
+    if isinstance(payload, AliasSet | AliasRemoved | Deployed | CanaryStarted | CanaryEnded):
         numbers.add(aliases.get(payload.alias))
     if isinstance(payload, Deployed) and head and payload.destination in head.deployments:
         numbers.add(head.deployments[payload.destination].number)
@@ -134,6 +141,8 @@ def apply(before: Snapshot, event: Event) -> Snapshot:
     elif isinstance(payload, PublishStarted | RollbackStarted):
         begun = _deployment(payload, event)
         head = dataclasses.replace(head, unfinished={**head.unfinished, payload.destination: begun})
+    elif isinstance(payload, RolledOut):
+        head, changed = _roll_out(head, before.versions, payload, event)
     elif isinstance(payload, IntentDropped):
         head = dataclasses.replace(head, unfinished=_without(head.unfinished, payload.destination))
     elif isinstance(payload, PolicySet):
@@ -277,13 +286,49 @@ def _deploy(
         seq=event.seq,
         **_holding(version, payload.destination),
     )
-    deployments = {**head.deployments, payload.destination: _deployment(payload, event)}
+    deployment = _deployment(payload, event)
+    if previous is not None and not isinstance(payload, Promoted):
+        deployment = dataclasses.replace(deployment, config=previous.config)
+    deployments = {**head.deployments, payload.destination: deployment}
     head = dataclasses.replace(
         head,
         deployments=dict(sorted(deployments.items())),
         unfinished=_without(head.unfinished, payload.destination),
+        rollouts=_without(head.rollouts, payload.destination),
     )
+    return _end_canary(head, changed, payload, event)
+
+
+def _end_canary(
+    head: Head, changed: dict[int, Version], payload: Deployed, event: Event
+) -> tuple[Head, dict[int, Version]]:
+    """A version on trial that has come to serve is not on trial any more."""
+    canary = head.canaries.get(payload.destination)
+    if canary is None or canary.number != payload.number:
+        return head, changed
+    head = dataclasses.replace(head, canaries=_without(head.canaries, payload.destination))
+    if head.aliases.get(canary.alias) == canary.number and canary.alias != payload.alias:
+        head, moved = _move_alias(head, changed, canary.alias, None, event.seq)
+        changed = {**changed, **moved}
     return head, changed
+
+
+def _roll_out(
+    head: Head, versions: Mapping[int, Version], payload: RolledOut, event: Event
+) -> tuple[Head, dict[int, Version]]:
+    where = payload.destination
+    if isinstance(payload, RolloutStarted):
+        begun = _deployment(payload, event)
+        return dataclasses.replace(head, rollouts={**head.rollouts, where: begun}), {}
+    head = dataclasses.replace(head, rollouts=_without(head.rollouts, where))
+    if isinstance(payload, RolloutDropped):
+        return head, {}
+    if isinstance(payload, CanaryEnded):
+        head = dataclasses.replace(head, canaries=_without(head.canaries, where))
+        return _move_alias(head, versions, payload.alias, None, event.seq)
+    canaries = dict(sorted({**head.canaries, where: _deployment(payload, event)}.items()))
+    head = dataclasses.replace(head, canaries=canaries)
+    return _move_alias(head, versions, payload.alias, payload.number, event.seq)
 
 
 def _holding(version: Version, destination: str) -> dict[str, Any]:
@@ -296,7 +341,16 @@ def _without(deployments: Mapping[str, Deployment], destination: str) -> dict[st
     return {d: found for d, found in deployments.items() if d != destination}
 
 
-def _deployment(payload: Deployed | PublishStarted | RollbackStarted, event: Event) -> Deployment:
+def _operation(payload: object) -> str:
+    if isinstance(payload, RollbackStarted):
+        return "rollback"
+    return "canary" if isinstance(payload, RolloutStarted) and payload.canary else ""
+
+
+def _deployment(
+    payload: Deployed | PublishStarted | RollbackStarted | RolloutStarted | CanaryStarted,
+    event: Event,
+) -> Deployment:
     return Deployment(
         payload.destination,
         payload.alias,
@@ -305,5 +359,6 @@ def _deployment(payload: Deployed | PublishStarted | RollbackStarted, event: Eve
         event.time,
         event.actor,
         trail=payload.trail if isinstance(payload, Deployed) else (),
-        operation="rollback" if isinstance(payload, RollbackStarted) else "",
+        operation=_operation(payload),
+        config=getattr(payload, "config", None),
     )

@@ -17,6 +17,8 @@ from tfx_registry.registry.events import (
     Registered,
     RollbackStarted,
     RolledBack,
+    RolloutDropped,
+    RolloutStarted,
 )
 from tfx_registry.registry.lineage_graph import (
     GraphBuilder,
@@ -30,7 +32,10 @@ from tfx_registry.registry.lineage_graph import (
 __all__ = ["Aftermath"]
 
 #: Events that say nothing about where a version went.
-_SKIPPED = (LabelRemoved, LabelSet, PublishStarted, RollbackStarted, IntentDropped)
+_SKIPPED = (
+    LabelRemoved, LabelSet, PublishStarted, RollbackStarted, IntentDropped, RolloutStarted,
+    RolloutDropped,
+)  # fmt: skip
 
 
 class Aftermath:

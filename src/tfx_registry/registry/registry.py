@@ -23,7 +23,7 @@ from tfx_registry.registry.finding import Finding
 from tfx_registry.registry.lifecycle import Lifecycle
 from tfx_registry.registry.lineage import Lineage
 from tfx_registry.registry.memory_store import MemoryStore
-from tfx_registry.registry.rollouts import Rollouts
+from tfx_registry.registry.rollouts import Rollouts, check_no_trial
 from tfx_registry.registry.uri import RegistryUri, default_uri
 
 __all__ = ["ModelRegistry"]
@@ -205,6 +205,7 @@ class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Deployments, Rollouts):
                     f"version {serving.number} serves under it in {serving.destination!r}",
                     "promote the version; that moves the alias",
                 )
+            check_no_trial(head, alias)
             if self.get(model, number).archived:
                 raise RefusedError(
                     f"cannot point the alias {alias!r} at {model}:{number}",
@@ -258,6 +259,7 @@ class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Deployments, Rollouts):
                     f"version {deployment.number} serves under it in {deployment.destination!r}",
                     "promote under another alias first",
                 )
+            check_no_trial(head, alias)
             return AliasRemoved(alias, now)
 
         names.check_model_name(model)

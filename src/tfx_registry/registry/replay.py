@@ -13,6 +13,7 @@ from tfx_registry.registry.events import (
     Adopted,
     AliasRemoved,
     AliasSet,
+    CanaryStarted,
     Decided,
     Event,
     Promoted,
@@ -20,6 +21,7 @@ from tfx_registry.registry.events import (
     Registered,
     RollbackStarted,
     RolledBack,
+    RolloutStarted,
 )
 from tfx_registry.registry.store import StoredRecord
 from tfx_registry.registry.verify import Damage, LogVerifier, canonical_text
@@ -187,7 +189,16 @@ def _contradictions(head: Head | None, digests: Mapping[int, str], event: Event)
     if event.number is not None and event.number not in digests:
         yield f"it is about version {event.number}, which was not registered"
         return
-    on_bytes = Decided | PublishStarted | Promoted | RollbackStarted | RolledBack | Adopted
+    on_bytes = (
+        Decided
+        | PublishStarted
+        | Promoted
+        | RollbackStarted
+        | RolledBack
+        | Adopted
+        | RolloutStarted
+        | CanaryStarted
+    )
     if isinstance(payload, on_bytes) and (payload.digest != digests[payload.number]):
         yield f"its digest is not the one of version {payload.number}"
     if isinstance(payload, AliasSet | AliasRemoved) and (

@@ -14,7 +14,12 @@ from pathlib import Path
 
 from tfx_registry.errors import InvalidInputError, ServingDirectoryError
 from tfx_registry.serving.atomic import fsync_directory
-from tfx_registry.serving.model_config import ServedModel, parse_model_config, put_model
+from tfx_registry.serving.model_config import (
+    ServedModel,
+    parse_model_config,
+    put_model,
+    remove_model,
+)
 
 __all__ = ["ModelConfigFile"]
 
@@ -112,6 +117,24 @@ class ModelConfigFile:
             return False
         self._replace(changed)
         _logger.info("wrote %s in %s: %s %s", model.name, self.path, model.policy, model.labels)
+        return True
+
+    def remove(self, name: str) -> bool:
+        """Takes one model out of the file.
+
+        Args:
+            name: The model.
+
+        Returns:
+            False when the file does not list it; then it is not touched.
+
+        Raises:
+            InvalidInputError: The file is no list of models.
+            ServingDirectoryError: It cannot be written. The old file is in place.
+        """
+        if self.find(name) is None:
+            return False
+        self._replace(remove_model(self._read(), name, repr(str(self.path))))
         return True
 
     def _read(self) -> str:

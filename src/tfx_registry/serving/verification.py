@@ -12,7 +12,7 @@ from typing import TypeVar
 from tfx_registry.errors import ModelServerError, NotServedError
 from tfx_registry.serving.status_client import ModelServer, ServerState, VersionStatus
 
-__all__ = ["ServerReport", "look", "wait_until_available"]
+__all__ = ["Before", "ServerReport", "look", "wait_until_available", "wait_until_labelled"]
 
 T = TypeVar("T")
 
@@ -122,6 +122,57 @@ def wait_until_available(
         if failed or late:
             raise _not_served(number, ordered, failed, deadline_seconds, stale)
         sleep(min(poll_seconds, max(deadline - clock(), 0.0)))
+
+
+def wait_until_labelled(
+    servers: Sequence[ModelServer],
+    label: str,
+    number: int | None,
+    *,
+    deadline_seconds: float,
+    poll_seconds: float = _POLL_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Polls servers until a label means a version to each of them.
+
+    Args:
+        servers: The servers.
+        label: The label.
+        number: The version; None means that the label is gone.
+        deadline_seconds: How long to wait for all of them together.
+        poll_seconds: Pause between two rounds of questions.
+        clock: Tells seconds; for tests.
+        sleep: Waits; for tests.
+
+    Raises:
+        NotServedError: The deadline has passed.
+    """
+    deadline = clock() + deadline_seconds
+    waiting = list(servers)
+    while True:
+        answers = _each(functools.partial(_label, label=label), waiting)
+        told = [(s, a) for s, a in zip(waiting, answers, strict=True) if a != number]
+        waiting = [server for server, _ in told]
+        if not waiting:
+            return
+        if clock() >= deadline:
+            shown = "; ".join(f"{s}: {'not set' if a is None else a}" for s, a in told)
+            raise NotServedError(
+                f"the label {label!r} has not reached {len(waiting)} of {len(servers)} model "
+                "servers",
+                f"after {deadline_seconds:g} seconds, {shown}",
+                "check that they poll the file (--model_config_file_poll_wait_seconds) and look "
+                "into their logs; what was recorded stands, and they follow once they read it",
+            )
+        sleep(min(poll_seconds, max(deadline - clock(), 0.0)))
+
+
+def _label(server: ModelServer, *, label: str) -> int | str | None:
+    try:
+        return server.label(label)
+    except ModelServerError as error:
+        return f"no answer ({error.why})"
 
 
 _STALE = "it has failed before, and has not tried again yet"

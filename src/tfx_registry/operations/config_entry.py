@@ -1,0 +1,209 @@
+"""What a model config must say of a model: computed from the registry, written into the file.
+
+The file follows the log, never the other way round. So it can be written again after a crash, by
+anybody, and always comes out the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from tfx_registry.errors import InvalidInputError, RefusedError
+from tfx_registry.records import ConfigTarget, Head
+from tfx_registry.registry import ModelRegistry
+from tfx_registry.serving.model_config import (
+    CANARY_LABEL,
+    STABLE_LABEL,
+    ServedModel,
+    SpecificVersions,
+)
+from tfx_registry.serving.model_config_file import ModelConfigFile, resolve_config
+
+__all__ = ["entry_for", "find_target", "is_listed", "put_back", "write_entry"]
+
+
+def find_target(
+    head: Head,
+    base: Path,
+    *,
+    path: str | os.PathLike[str] | None,
+    name: str | None = None,
+    server_base_path: str | None = None,
+    keep_loaded: int | None = None,
+) -> ConfigTarget:
+    """Finds the entry of a model config that is for a serving directory.
+
+    What is not given is what it was the last time, or what the file says already.
+
+    Args:
+        head: Head of the model.
+        base: The serving base directory, as seen here.
+        path: The file; None means the one of the last promotion there.
+        name: Name of the model in the file.
+        server_base_path: The serving base directory, as the servers see it.
+        keep_loaded: How many versions that served before stay loaded.
+
+    Returns:
+        The entry.
+
+    Raises:
+        InvalidInputError: No file is given or known, or it is no list of models.
+        RefusedError: The entry of that name is for something else.
+        ServingDirectoryError: The file cannot be read.
+    """
+    serving = head.deployments.get(str(base))
+    known = serving.config if serving else None
+    if path is None and known is None:
+        raise InvalidInputError(
+            f"cannot tell which model config is for {str(base)!r}",
+            "nothing was promoted there with a model config",
+            "give it with --model-config FILE",
+        )
+    file = resolve_config(path if path is not None else known.path if known else "")
+    if known is None or known.path != str(file):
+        known = None
+    entries = ModelConfigFile.peek(file)
+    seen = server_base_path or (known.base_path if known else str(base))
+    same_path = next((e.name for e in entries if _same_path(e.base_path, seen)), None)
+    called = name or (known.name if known else None) or same_path or head.model
+    entry = next((e for e in entries if e.name == called), None)
+    keep = known.keep_loaded if keep_loaded is None and known else keep_loaded
+    target = ConfigTarget(str(file), called, seen, 1 if keep is None else keep)
+    if entry is not None:
+        check_entry(entry, target)
+    if not os.path.isabs(target.base_path) and "://" not in target.base_path:  # noqa: PTH117
+        raise InvalidInputError(
+            f"cannot use the base path {target.base_path!r}",
+            "a model server takes absolute paths only",
+            "give the absolute path that the servers see",
+        )
+    return target
+
+
+def check_entry(entry: ServedModel, target: ConfigTarget) -> None:
+    """Refuses an entry that is for another directory, or for no SavedModels.
+
+    Raises:
+        RefusedError: It is.
+    """
+    if not _same_path(entry.base_path, target.base_path):
+        raise RefusedError(
+            f"cannot use {target.path!r} for {target.name!r}",
+            f"its base path there is {entry.base_path!r}, and not {target.base_path!r}",
+            "if that is how the servers see the same directory, say so with "
+            f"--server-base-path {entry.base_path}; else choose another name with --served-name",
+        )
+    if entry.platform != "tensorflow":
+        raise RefusedError(
+            f"cannot use {target.path!r} for {target.name!r}",
+            f"its platform there is {entry.platform!r}, and SavedModels need 'tensorflow'",
+            "correct model_platform in the file",
+        )
+
+
+def entry_for(
+    head: Head, base: Path, target: ConfigTarget, now: ServedModel | None, also: Collection[int]
+) -> ServedModel:
+    """Computes what the file must say.
+
+    Loaded are: what serves, what is on trial, what is given, the last versions that served before
+    as far as they lie there, and whatever a label of somebody else points at. Labels of somebody
+    else stay.
+
+    Args:
+        head: Head of the model.
+        base: The serving base directory, as seen here.
+        target: The entry.
+        now: What the file says now, or None.
+        also: Versions to be loaded before anything is decided on them.
+
+    Returns:
+        The entry.
+    """
+    serving = head.deployments.get(str(base))
+    trial = head.canaries.get(str(base))
+    labels = {
+        label: number
+        for label, number in (now.labels if now else {}).items()
+        if label not in (STABLE_LABEL, CANARY_LABEL)
+    }
+    numbers = {*also, *labels.values()}
+    if serving is not None:
+        numbers.add(serving.number)
+        back = serving.trail[: target.keep_loaded]
+        numbers.update(n for n in back if os.path.lexists(base / str(n)))
+        if serving.config is not None:
+            labels[STABLE_LABEL] = serving.number
+    if trial is not None:
+        numbers.add(trial.number)
+        labels[CANARY_LABEL] = trial.number
+    return ServedModel(
+        target.name, target.base_path, SpecificVersions(tuple(sorted(numbers))), labels
+    )
+
+
+def write_entry(
+    registry: ModelRegistry,
+    model: str,
+    base: Path,
+    target: ConfigTarget,
+    also: Collection[int] = (),
+) -> tuple[ServedModel | None, bool]:
+    """Writes into the file what it must say.
+
+    The registry is read while the file is held. So whoever writes last has read last, and the
+    file never goes back behind the log.
+
+    Args:
+        registry: The registry.
+        model: Name of the model.
+        base: The serving base directory, as seen here.
+        target: The entry.
+        also: Versions to be loaded before anything is decided on them.
+
+    Returns:
+        What the file said before, and whether it was changed.
+
+    Raises:
+        InvalidInputError: The file is no list of models.
+        RefusedError: The entry of that name is for something else.
+        ServingDirectoryError: It cannot be written.
+    """
+    with ModelConfigFile.lock(target.path) as file:
+        now = file.find(target.name)
+        if now is not None:
+            check_entry(now, target)
+        new = entry_for(registry.head(model), base, target, now, also)
+        if new.policy == SpecificVersions():
+            return now, file.remove(target.name)
+        return now, file.put(new)
+
+
+def put_back(target: ConfigTarget, before: ServedModel | None) -> None:
+    """Makes the file say of a model what it said before; for a first rollout that came to nothing.
+
+    Args:
+        target: The entry.
+        before: What the file said, or None where it did not list the model.
+
+    Raises:
+        InvalidInputError: The file is no list of models.
+        ServingDirectoryError: It cannot be written.
+    """
+    with ModelConfigFile.lock(target.path) as file:
+        if before is not None:
+            file.put(before)
+        else:
+            file.remove(target.name)
+
+
+def is_listed(entry: ServedModel | None, number: int) -> bool:
+    """Tells whether an entry lists a version by its number."""
+    policy = entry.policy if entry else None
+    return isinstance(policy, SpecificVersions) and number in policy.numbers
+
+
+def _same_path(one: str, other: str) -> bool:
+    return os.path.normpath(one) == os.path.normpath(other)
