@@ -103,14 +103,12 @@ def watched_calls(
         The calls made so far, in the order in which they ended.
     """
     watcher = _Watcher(root, fault, sync)
-    with mock.patch.multiple(
-        syscalls,
-        **{
-            name: watcher.wrap(name, getattr(syscalls, name))
-            for name in syscalls.__all__
-            if name not in _COMPOSED
-        },
-    ):
+    wrapped: Any = {
+        name: watcher.wrap(name, getattr(syscalls, name))
+        for name in syscalls.__all__
+        if name not in _COMPOSED
+    }
+    with mock.patch.multiple(syscalls, **wrapped):
         yield watcher.calls
 
 
