@@ -303,3 +303,18 @@ def test_numbers_far_apart_have_their_places() -> None:
     page = render_html(dataclasses.replace(REPORT, checks=(far,)))
     assert 'class="m" x1="96.0%" x2="4.0%"' in page
     assert '<use href="#o" x="50.0%"' in page
+
+
+def test_facts_are_told_in_words_beside_the_rules() -> None:
+    fact = Check(False, "the model has 9 bytes, 5 are allowed", Reason.MODEL_TOO_LARGE,
+                 "at most 5 bytes", value=9.0, bound=5.0, kind=CheckKind.FACT)  # fmt: skip
+    page = render_html(dataclasses.replace(REPORT, checks=(fact, PASSED)))
+    assert re.findall(r'<h3 id="rule-\d">(.*?)</h3>', page) == ["auc: value &gt;= 0.9"]
+    assert "<td>✗ fail</td><td><bdi>the model has 9 bytes, 5 are allowed</bdi></td>" in page
+
+
+def test_no_loss_is_zero_not_minus_zero() -> None:
+    check = dataclasses.replace(CHANGE, bound=-0.0, rule="no worse than the baseline",
+                                kind=CheckKind.NO_WORSE)  # fmt: skip
+    page = render_html(dataclasses.replace(REPORT, checks=(check,)))
+    assert re.findall(r"<text [^>]*>([^<]*)</text>", page)[1] == "0"

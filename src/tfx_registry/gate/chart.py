@@ -88,7 +88,7 @@ def subject_of(check: Check) -> Subject | None:
         ends = (check.interval.lower, check.interval.upper)
         interval = ends if all(map(math.isfinite, ends)) else None
     baseline = check.baseline_value if not is_change and _finite(check.baseline_value) else None
-    return Subject(value, check.bound, baseline, interval)
+    return Subject(value + 0.0, check.bound + 0.0, baseline, interval)  # -0 becomes 0
 
 
 def _is_relative(check: Check) -> bool:

@@ -106,7 +106,7 @@ def render_html(report: GateReport, recorded: Recorded | None = None) -> str:
         The HTML text.
     """
     groups = _groups(report.checks)
-    plain = [check for check in report.checks if check.value is None]
+    plain = [check for check in report.checks if not _has_numbers(check)]
     failures = report.failures
     return _template().render(
         report=report,
@@ -140,10 +140,14 @@ def _groups(checks: Iterable[Check]) -> list[_Group]:
     """Collects the checks with numbers by what they asked; failing rules come first."""
     found: dict[tuple[str, str, CheckKind], list[Check]] = {}
     for check in checks:
-        if check.value is not None:
+        if _has_numbers(check):
             found.setdefault((check.metric, check.rule, kind_of(check)), []).append(check)
     groups = [_group(metric, rule, kind, same) for (metric, rule, kind), same in found.items()]
     return sorted(groups, key=lambda g: (not g.failed, g.metric, g.rule))
+
+
+def _has_numbers(check: Check) -> bool:
+    return check.value is not None and kind_of(check) is not CheckKind.FACT
 
 
 def _group(metric: str, rule: str, kind: CheckKind, checks: Sequence[Check]) -> _Group:
