@@ -15,6 +15,7 @@ from tfx_registry.components import driver
 from tfx_registry.components.artifacts import ModelVersion
 from tfx_registry.components.promoter import executor
 from tfx_registry.errors import ServingDirectoryError
+from tfx_registry.operations import Retention
 from tfx_registry.registry.uri import RegistryUri
 
 __all__ = ["Promoter", "PromoterSpec"]
@@ -28,6 +29,7 @@ class PromoterSpec(component_spec.ComponentSpec):
         executor.REGISTRY: ExecutionParameter(type=str, optional=True),
         executor.ALIAS: ExecutionParameter(type=str, optional=True),
         executor.REQUIRED_APPROVALS: ExecutionParameter(type=int, optional=True),
+        executor.RETENTION: ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar[dict[str, Any]] = {
         executor.MODEL: ChannelParameter(type=standard_artifacts.Model),
@@ -76,6 +78,7 @@ class Promoter(base_component.BaseComponent):
         registry: str | None = None,
         alias: str = "production",
         required_approvals: int = 0,
+        retention: Retention | None = None,
     ) -> None:
         """Declares the component.
 
@@ -92,6 +95,9 @@ class Promoter(base_component.BaseComponent):
             alias: The alias that moves to the version.
             required_approvals: How many people besides the registrant must have approved the
                 version; until then it is not pushed. The access policy may ask for more.
+            retention: Which versions stay in the directory after a promotion; None means all. What
+                serves, has an alias or the label `keep`, and what a rollback would go back to
+                always stays.
 
         Raises:
             InvalidInputError: The alias, the URI or the destination is invalid.
@@ -112,6 +118,7 @@ class Promoter(base_component.BaseComponent):
                 registry=registry,
                 alias=alias,
                 required_approvals=required_approvals,
+                retention=retention.to_json() if retention is not None else None,
             )
         )
 

@@ -20,9 +20,11 @@ from tfx_registry.errors import (
     ApprovalsMissingError,
     InvalidInputError,
     RefusedError,
+    RegistryError,
     RejectedError,
 )
 from tfx_registry.gate import normalize_location
+from tfx_registry.operations import Retention, prune
 from tfx_registry.promotion import Promotion, promote
 from tfx_registry.records import Verdict, Version
 from tfx_registry.registry import ModelRegistry
@@ -40,6 +42,7 @@ PUSHED_MODEL = "pushed_model"
 PUSH_DESTINATION = "push_destination"
 ALIAS = "alias"
 REQUIRED_APPROVALS = "required_approvals"
+RETENTION = "retention"
 
 # The custom properties that Pusher sets (tfx/components/pusher/executor.py).
 PUSHED = "pushed"
@@ -47,6 +50,9 @@ PUSHED_DESTINATION = "pushed_destination"
 PUSHED_VERSION = "pushed_version"
 #: Ours beside them: one line that says why nothing was pushed.
 NOT_PUSHED_REASON = "not_pushed_reason"
+#: Ours, where retention was asked for: versions that it removed, or why it could not.
+REMOVED_VERSIONS = "removed_versions"
+RETENTION_ERROR = "retention_error"
 
 _DEFAULT_ALIAS = "production"
 
@@ -96,7 +102,25 @@ class Executor(base_executor.BaseExecutor):
                 source=source,
                 required_approvals=required,
             )
-        _mark_pushed(pushed, promotion)
+            _mark_pushed(pushed, promotion)
+            if exec_properties.get(RETENTION):
+                _prune(registry, promotion, exec_properties[RETENTION], pushed)
+
+
+def _prune(registry: ModelRegistry, promotion: Promotion, rule: str, pushed: Any) -> None:
+    """Removes old versions. The new one serves whether that works or not, so failing is no error.
+
+    Whatever was kept too long is removed by the next promotion.
+    """
+    version, base = promotion.version, Path(promotion.path).parent
+    try:
+        done = prune(registry, version.model, base, Retention.from_json(rule), dry_run=False)
+    except RegistryError as error:
+        _logger.warning("old versions of %s were not removed: %s", version.model, error)
+        pushed.set_string_custom_property(RETENTION_ERROR, str(error))
+        return
+    removed = ", ".join(str(removal.number) for removal in done.removed)
+    pushed.set_string_custom_property(REMOVED_VERSIONS, removed)
 
 
 def _refusal(

@@ -6,16 +6,16 @@ Used by VersionGate and by the command `gate`. Nothing here reads an evaluation 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from tfx_registry import codec
 from tfx_registry.errors import InvalidInputError
 from tfx_registry.gate import Contender, GateReport, Situation
-from tfx_registry.records import Head, Metric, Version
+from tfx_registry.operations.unsettled import unsettled
+from tfx_registry.records import Metric, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.registry.events import Adopted, Decided, Event, Promoted, RolledBack
 
-__all__ = ["Standing", "decision_of", "situation_of", "unfinished_promotion"]
+__all__ = ["Standing", "decision_of", "report_of", "situation_of"]
 
 
 @dataclass(frozen=True)
@@ -94,34 +94,14 @@ def situation_of(
         alias=standing.alias,
         candidate=_contender(version),
         serving=_contender(standing.version) if standing.version else None,
-        unfinished=unfinished_promotion(registry.head(version.model), version, standing.alias),
+        unfinished=unsettled(
+            registry.head(version.model), standing.alias, standing.version, version.number
+        ),
         serving_seq=standing.seq,
         labels=version.labels,
         infra_blessing=infra_blessing,
         now=now,
     )
-
-
-def unfinished_promotion(head: Head, version: Version, alias: str) -> str:
-    """Finds a version that a server may load already though its promotion is not recorded.
-
-    Args:
-        head: The head of the model.
-        version: The version that is decided on; it may itself be the unfinished one.
-        alias: The alias.
-
-    Returns:
-        What to say of it and how to finish it, or "".
-    """
-    for begun in head.unfinished.values():
-        path = Path(begun.destination) / str(begun.number)
-        if begun.alias == alias and begun.number != version.number and path.exists():
-            return (
-                f"version {begun.number} lies in {begun.destination!r}, but its promotion was "
-                f"interrupted before it was recorded; finish it with 'tfx-registry promote "
-                f"{head.model}:{begun.number} --serving-dir {begun.destination}' and evaluate again"
-            )
-    return ""
 
 
 def decision_of(report: GateReport) -> Decided:
@@ -139,6 +119,16 @@ def decision_of(report: GateReport) -> Decided:
         metrics=tuple(Metric(name, value, key) for name, key, value in report.metrics),
         report=codec.encode(report),
     )
+
+
+def report_of(decided: Decided) -> GateReport | None:
+    """Reads the report of a decision; None where it has none, or one that cannot be read here."""
+    if not decided.report:
+        return None
+    try:
+        return codec.decode(GateReport, decided.report)
+    except codec.CodecError:
+        return None
 
 
 def _contender(version: Version) -> Contender:

@@ -296,9 +296,10 @@ def _sum_of(done: Pruning) -> str:
     size = f"{done.size_bytes:,} bytes"
     if not done.removed:
         return "nothing to remove"
+    count = "1 version" if len(done.removed) == 1 else f"{len(done.removed)} versions"
     if done.dry_run:
-        return f"{len(done.removed)} versions would go, {size}; remove them with --yes"
-    return f"{len(done.removed)} versions removed, {size}"
+        return f"{count} would go, {size}; remove with --yes"
+    return f"{count} removed, {size}"
 
 
 def _full(value: Any) -> Any:

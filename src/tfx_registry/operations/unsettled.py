@@ -1,0 +1,48 @@
+"""Tells where what a server loads may not be what the registry says serves.
+
+There the gate has nothing right to compare with, so it blocks until somebody has settled it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfx_registry.records import Head, Version
+
+__all__ = ["unsettled"]
+
+
+def unsettled(head: Head, alias: str, serving: Version | None, candidate: int) -> str:
+    """Looks for what was interrupted, and for lost bytes of what serves.
+
+    Args:
+        head: Head of the model.
+        alias: The alias.
+        serving: The version that serves under it by the registry, or None.
+        candidate: The version that is decided on; its own unfinished promotion is no obstacle.
+
+    Returns:
+        What is unsettled and how to settle it, or "".
+    """
+    for begun in head.unfinished.values():
+        if begun.alias != alias:
+            continue
+        place = begun.destination
+        todo = f"settle it with 'tfx-registry reconcile --serving-dir {place}' and evaluate again"
+        if begun.operation == "rollback":
+            return f"a rollback to version {begun.number} in {place!r} was interrupted; {todo}"
+        visible = (Path(place) / str(begun.number)).exists()
+        if not begun.operation and visible and begun.number != candidate:
+            return (
+                f"version {begun.number} lies in {place!r}, but its promotion was interrupted "
+                f"before it was recorded; {todo}"
+            )
+    if serving is None:
+        return ""
+    lost = sorted(set(serving.serving) & set(serving.removed_from))
+    if lost:
+        return (
+            f"version {serving.number} should serve in {lost[0]!r}, but its bytes are gone there; "
+            "bring them back and run 'tfx-registry reconcile', or roll back, and evaluate again"
+        )
+    return ""
