@@ -14,14 +14,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfx_registry.errors import InvalidModelError, RefusedError
+from tfx_registry.errors import InvalidModelError, NotServedError, RefusedError
 from tfx_registry.names import check_alias, model_key
 from tfx_registry.operations.recovery import forget, recover
+from tfx_registry.operations.rollbacks import rollback
+from tfx_registry.operations.servers import Servers, check_servers
 from tfx_registry.operations.site import open_site, sources
 from tfx_registry.records import ModelFormat, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory, check_servable
 from tfx_registry.serving.receipts import write_receipt
+from tfx_registry.serving.verification import look
 
 __all__ = ["Promotion", "promote"]
 
@@ -57,6 +60,8 @@ def promote(
     actor: str | None = None,
     reason: str = "",
     progress: Callable[[int], None] | None = None,
+    servers: Servers | None = None,
+    served_name: str | None = None,
 ) -> Promotion:
     """Promotes a version that the gate has passed.
 
@@ -73,6 +78,9 @@ def promote(
         actor: Who.
         reason: Why.
         progress: Called with the number of bytes copied since the last call.
+        servers: Model servers that must serve the version before this returns. Where they do not,
+            the version is rolled back, if one served there before and `keep_failed` is not set.
+        served_name: Name of the model in the servers; None means as in the registry.
 
     Returns:
         What was done.
@@ -84,6 +92,7 @@ def promote(
         IntegrityError: Bytes are not those that were registered.
         InvalidModelError: The version is no SavedModel.
         ServingDirectoryError: The directory cannot take it.
+        NotServedError: The version was promoted, and the servers do not serve it.
     """
     check_alias(alias)
     base = base_directory(serving_dir)
@@ -101,6 +110,8 @@ def promote(
     root = os.fspath(source) if source is not None else _source(registry, version, base)
     if not os.path.lexists(base / str(number)):
         check_servable(root)
+    clients = servers.clients(served_name or version.model) if servers is not None else []
+    said = look(clients, number) if clients else {}
     with open_site(registry, model, base, actor=actor) as site:
         recover(site, repeated=number)
         before = site.deployment()
@@ -129,7 +140,35 @@ def promote(
         base,
         alias,
     )
-    return Promotion(after, str(published.path), replaces, changed=not unchanged)
+    done = Promotion(after, str(published.path), replaces, changed=not unchanged)
+    if servers is not None and clients:
+        try:
+            check_servers(registry, model, number, base, servers, clients, said, actor)
+        except NotServedError as error:
+            raise _give_up(registry, done, base, servers, error, actor) from error
+    return done
+
+
+def _give_up(
+    registry: ModelRegistry,
+    done: Promotion,
+    base: Path,
+    servers: Servers,
+    error: NotServedError,
+    actor: str | None,
+) -> NotServedError:
+    """Rolls back what servers do not serve, if that is asked for and possible."""
+    model, number, back = done.version.model, done.version.number, done.replaces
+    outcome = "it stays where it is"
+    if done.changed and back is not None and not servers.keep_failed:
+        if registry.deployment(model, str(base)).number == number:
+            why = f"model servers do not serve version {number}"
+            rollback(registry, model, base, back, reason=why, actor=actor)
+            outcome = f"rolled back to version {back}"
+        else:
+            outcome = "another version was promoted meanwhile"
+    reports = getattr(error, "reports", ())
+    return NotServedError(error.what, f"{error.why}; {outcome}", error.todo, reports=reports)
 
 
 def check_loads_latest(registry: ModelRegistry, model: str, base: Path) -> None:

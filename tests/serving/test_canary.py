@@ -18,15 +18,16 @@ from tfx_registry.errors import (
     NotServedError,
     RefusedError,
 )
+from tfx_registry.operations import Retention, prune, reconcile, rollback, status
 from tfx_registry.operations.rollouts import (
     Rollout,
-    Servers,
     abort,
     promote_by_config,
     promote_canary,
     roll_back_by_config,
-    write_again,
+    settle,
 )
+from tfx_registry.operations.servers import Servers
 from tfx_registry.promotion import promote
 from tfx_registry.registry import fold
 from tfx_registry.registry.events import ServersChecked
@@ -406,7 +407,7 @@ def test_a_rollback_wins_over_a_rollout_that_waits(serving: Place) -> None:
     serving.running[0]._manager._loader = Meanwhile()
     with pytest.raises((ConflictError, NotServedError)):
         serving.promote(3, servers=dataclasses.replace(serving.servers, deadline_seconds=2))
-    write_again(serving.registry, MODEL, serving.base)
+    settle(serving.registry, MODEL, serving.base)
     assert serving.said() == ((1,), {"stable": 1})
     assert serving.aliases() == {"production": 1}
     assert serving.registry.head(MODEL).rollouts == {}
@@ -486,12 +487,12 @@ def test_a_file_that_was_lost_or_changed_by_hand_is_written_again(serving: Place
     serving.promote(2, canary=True)
     right = serving.config.read_text()
     serving.config.unlink()
-    assert write_again(serving.registry, MODEL, serving.base)
+    assert settle(serving.registry, MODEL, serving.base)
     assert serving.said() == ((1, 2), {"stable": 1, "canary": 2})
     serving.config.write_text(right.replace('"stable" value: 1', '"stable" value: 2'))
-    assert write_again(serving.registry, MODEL, serving.base)
+    assert settle(serving.registry, MODEL, serving.base)
     assert serving.config.read_text() == right
-    assert not write_again(serving.registry, MODEL, serving.base)
+    assert not settle(serving.registry, MODEL, serving.base)
 
 
 def test_a_promotion_to_the_latest_is_refused_where_a_config_decides(serving: Place) -> None:
@@ -512,6 +513,44 @@ def test_from_latest_to_a_config(place: Place) -> None:
     assert place.said() == ((1, 2, 3), {"stable": 2, "canary": 3})
 
 
+# The operator's commands
+
+
+def test_rollback_moves_the_label_and_puts_nothing_away(serving: Place) -> None:
+    serving.promote(2)
+    done = rollback(serving.registry, MODEL, serving.base, reason="wrong")
+    assert (done.version.number, done.replaces, done.withdrawn) == (1, 2, ())
+    assert serving.said() == ((1,), {"stable": 1})
+    assert (serving.base / "2").is_dir()
+
+
+def test_reconcile_undoes_what_was_begun_and_writes_the_file_again(serving: Place) -> None:
+    with pytest.raises(RefusedError):
+        serving.promote(2, servers=Servers())
+    assert any("not finished" in p for p in status(serving.registry, serving.base).problems)
+    done = reconcile(serving.registry, serving.base)
+    assert done.problems == ()
+    assert len(done.actions) == 2
+    assert serving.said() == ((1,), {"stable": 1})
+    assert status(serving.registry, serving.base).problems == ()
+    serving.config.write_text("")
+    assert any("does not say" in p for p in status(serving.registry, serving.base).problems)
+    assert len(reconcile(serving.registry, serving.base).actions) == 1
+    assert serving.said() == ((1,), {"stable": 1})
+    assert reconcile(serving.registry, serving.base).actions == ()
+    serving.config.write_text("model_config_list {")
+    assert any("line 1" in p for p in status(serving.registry, serving.base).problems)
+
+
+def test_retention_keeps_what_the_config_lists(serving: Place) -> None:
+    for number in (2, 3, 4):
+        serving.promote(number, canary=number == 4)
+    done = prune(serving.registry, MODEL, serving.base, Retention(1), dry_run=False)
+    assert [removal.number for removal in done.removed] == [1]
+    assert [kept.number for kept in done.kept] == [2, 3, 4]
+    assert serving.said() == ((2, 3, 4), {"stable": 3, "canary": 4})
+
+
 # Whatever happens in between
 
 
@@ -526,7 +565,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     ("what", "calls"),
     [("record_rollout", 0), ("record_rollout", 1), ("write_entry", 0), ("write_entry", 1),
-     ("wait_until_available", 1), ("record", 0), ("record", 1), ("finish", 0), ("finish", 1)],
+     ("check_servers", 1), ("record", 0), ("record", 1), ("finish", 0), ("finish", 1)],
 )  # fmt: skip
 def test_interrupted_then_repeated_and_interrupted_then_aborted(
     serving: Place, monkeypatch: pytest.MonkeyPatch, what: str, calls: int, canary: bool
@@ -563,7 +602,7 @@ def test_interrupted_then_repeated_and_interrupted_then_aborted(
         # Whoever comes next may undo it ...
         if str(serving.base) in serving.registry.head(MODEL).rollouts:
             abort(serving.registry, MODEL, serving.base, servers=serving.servers)
-        write_again(serving.registry, MODEL, serving.base)
+        settle(serving.registry, MODEL, serving.base)
         assert serving.said() == ((1,), {"stable": 1})
     # ... and whoever repeats it finishes it.
     serving.promote(2, canary=canary)

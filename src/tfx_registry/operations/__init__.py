@@ -10,6 +10,8 @@ from tfx_registry.operations.directory_status import DirectoryStatus, Row, statu
 from tfx_registry.operations.reconciliation import Reconciliation, reconcile
 from tfx_registry.operations.retention import Kept, Pruning, Removal, Retention, prune
 from tfx_registry.operations.rollbacks import Rollback, rollback
+from tfx_registry.operations.rollouts import Rollout, abort, promote_by_config, promote_canary
+from tfx_registry.operations.servers import Servers
 from tfx_registry.operations.verification import Place, Verification, verify
 
 __all__ = [
@@ -22,9 +24,14 @@ __all__ = [
     "Removal",
     "Retention",
     "Rollback",
+    "Rollout",
     "Row",
+    "Servers",
     "Verification",
+    "abort",
     "adopt",
+    "promote_by_config",
+    "promote_canary",
     "prune",
     "reconcile",
     "rollback",

@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from tfx_registry.errors import InvalidInputError, RefusedError
+from tfx_registry.errors import InvalidInputError, RefusedError, RegistryError
 from tfx_registry.records import ConfigTarget, Head
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving.model_config import (
@@ -21,7 +21,15 @@ from tfx_registry.serving.model_config import (
 )
 from tfx_registry.serving.model_config_file import ModelConfigFile, resolve_config
 
-__all__ = ["entry_for", "find_target", "is_listed", "put_back", "write_entry"]
+__all__ = [
+    "config_problems",
+    "entry_for",
+    "find_entry",
+    "find_target",
+    "is_listed",
+    "put_back",
+    "write_entry",
+]
 
 
 def find_target(
@@ -197,6 +205,52 @@ def put_back(target: ConfigTarget, before: ServedModel | None) -> None:
             file.put(before)
         else:
             file.remove(target.name)
+
+
+def find_entry(target: ConfigTarget) -> ServedModel | None:
+    """Returns what the file says of a model now, or None where it does not list it.
+
+    Args:
+        target: The entry.
+
+    Raises:
+        InvalidInputError: The file is no list of models.
+        ServingDirectoryError: It cannot be read.
+    """
+    return next((e for e in ModelConfigFile.peek(target.path) if e.name == target.name), None)
+
+
+def config_problems(head: Head, base: Path) -> list[str]:
+    """Says what is not as it should be with the model config of a directory.
+
+    Args:
+        head: Head of the model.
+        base: The serving base directory.
+
+    Returns:
+        One line each; nothing where servers load the latest version.
+    """
+    found = []
+    begun, serving = head.rollouts.get(str(base)), head.deployments.get(str(base))
+    if begun is not None:
+        found.append(
+            f"a rollout of version {begun.number} is not finished: repeat it, or undo it with "
+            "'tfx-registry reconcile'"
+        )
+    if serving is not None and serving.config is not None:
+        also = (begun.number,) if begun is not None else ()
+        try:
+            now = find_entry(serving.config)
+            right = now is not None and now == entry_for(head, base, serving.config, now, also)
+        except RegistryError as error:
+            found.append(str(error))
+        else:
+            if not right:
+                found.append(
+                    f"{serving.config.path!r} does not say what the registry says: run "
+                    "'tfx-registry reconcile'"
+                )
+    return found
 
 
 def is_listed(entry: ServedModel | None, number: int) -> bool:

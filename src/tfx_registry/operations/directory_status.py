@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfx_registry.operations.config_entry import config_problems
 from tfx_registry.operations.site import check_owner, model_of
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry import ModelRegistry
@@ -157,8 +158,10 @@ def _problems(
             yield f"{row.name} is not from this registry"
         elif row.name != str(row.number):
             yield f"{row.name} is version {row.number} to a server, under another name"
-        if now is not None and row.number is not None and row.number > now.number:
+        above = now is not None and row.number is not None and row.number > now.number
+        if above and now is not None and (now.config is None or not row.registered):
             yield f"{row.name} lies above version {now.number}, which should serve"
+    yield from config_problems(head, base)
     if now is None and visible:
         yield "nothing was promoted here: take it over with 'tfx-registry adopt'"
     if Shelf(base).trashed():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tfx_registry.errors import ServingDirectoryError
 from tfx_registry.operations.recovery import bring_back, find_unfinished, forget, recover
+from tfx_registry.operations.rollouts import settle
 from tfx_registry.operations.site import Site, holds, model_of, open_site, sources
 from tfx_registry.records import Deployment, Version
 from tfx_registry.registry import ModelRegistry
@@ -101,6 +102,7 @@ class _Work:
         self.actions += recover(self.site)
         now = self.site.deployment()
         if now is not None:
+            self.actions += settle(self.site.registry, self.site.model, self.site.base)
             self._serve(now)
             self._look_back(now)
         self._look_around(now)
@@ -182,7 +184,7 @@ class _Work:
                 f"{what}, and nothing else serves here by the registry: take it over with "
                 "'tfx-registry adopt', or promote a newer version"
             )
-        elif number < now.number:
+        elif number < now.number or (now.config is not None and not stranger):
             if stranger:
                 self.problems.append(f"{what}; it is left alone")
         elif self.quarantine:

@@ -16,6 +16,7 @@ from pathlib import Path
 from tfx_registry import codec
 from tfx_registry.digest import walk_files
 from tfx_registry.errors import InvalidInputError
+from tfx_registry.operations.config_entry import find_entry, is_listed
 from tfx_registry.operations.recovery import recover
 from tfx_registry.operations.site import Site, check_owner, holds, open_site, sources
 from tfx_registry.records import Deployment, Head, Version
@@ -238,7 +239,10 @@ def _reasons(version: Version, now: Deployment, base: Path) -> Iterator[str]:
     yield from (f"alias {alias}" for alias in version.aliases)
     if KEEP_LABEL in version.labels:
         yield f"label {KEEP_LABEL}"
-    if version.number > now.number and os.path.lexists(base / str(version.number)):
+    if now.config is not None:
+        if is_listed(find_entry(now.config), version.number):
+            yield f"{now.config.path!r} lists it"
+    elif version.number > now.number and os.path.lexists(base / str(version.number)):
         yield "it lies above what serves: run 'tfx-registry reconcile'"
 
 

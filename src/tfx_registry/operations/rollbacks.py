@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 from tfx_registry.errors import ConflictError, IntegrityError, InvalidInputError
 from tfx_registry.operations.recovery import known_numbers, put_newer_away, recover
+from tfx_registry.operations.rollouts import roll_back_by_config
+from tfx_registry.operations.servers import Servers
 from tfx_registry.operations.site import Site, open_site
 from tfx_registry.records import Deployment, Version
 from tfx_registry.registry import ModelRegistry
@@ -63,8 +65,12 @@ def rollback(
     actor: str | None = None,
     hash_all: bool = False,
     progress: Callable[[int], None] | None = None,
+    servers: Servers | None = None,
 ) -> Rollback:
     """Lets a version serve again that served in a directory before.
+
+    Where servers are told by a model config what to load, the label "stable" moves back, and
+    nothing is put away.
 
     Args:
         registry: The registry.
@@ -77,6 +83,7 @@ def rollback(
             are compared with those recorded when it was last hashed, which takes milliseconds.
         progress: Called with the number of bytes copied since the last call, should the version
             have to be published again.
+        servers: Which model servers to ask, where a model config tells them what to load.
 
     Returns:
         What was done.
@@ -96,6 +103,12 @@ def rollback(
         )
     base = base_directory(serving_dir)
     before = registry.deployment(model, str(base))
+    if before.config is not None:
+        moved = roll_back_by_config(
+            registry, model, base, to, reason=reason, servers=servers, actor=actor,
+            hash_all=hash_all,
+        )  # fmt: skip
+        return Rollback(moved.version, moved.path, before.number, (), (), moved.changed)
     aim = registry.check_rollback(model, str(base), to).number
     with open_site(registry, model, base, actor=actor) as site:
         recovered = tuple(recover(site))

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from tfx_registry.errors import (
 from tfx_registry.names import check_alias, model_key
 from tfx_registry.operations.config_entry import find_target, is_listed, put_back, write_entry
 from tfx_registry.operations.recovery import bring_back, forget, recover
+from tfx_registry.operations.servers import Servers, check_servers
 from tfx_registry.operations.site import Site, open_site, sources
 from tfx_registry.records import ConfigTarget, Head, ModelFormat, Version
 from tfx_registry.registry import ModelRegistry
@@ -42,7 +43,6 @@ from tfx_registry.serving.status_client import ModelServer
 from tfx_registry.serving.verification import (
     Before,
     look,
-    wait_until_available,
     wait_until_labelled,
 )
 
@@ -53,44 +53,10 @@ __all__ = [
     "promote_by_config",
     "promote_canary",
     "roll_back_by_config",
-    "write_again",
+    "settle",
 ]
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Servers:
-    """Which model servers to ask, and how long.
-
-    Attributes:
-        urls: REST URLs, such as `http://host:8501`.
-        deadline_seconds: How long to wait until all of them serve the version, and again until
-            all of them know its label.
-        poll_seconds: Pause between two rounds of questions.
-        no_wait: Whether to move a label without having asked. The version must have been listed
-            before, and it is on you to know that servers have loaded it; or the label is new, and
-            servers run with --allow_version_labels_for_unavailable_models.
-        keep_failed: Whether a version that fails stays listed; otherwise the config is written
-            back at once.
-    """
-
-    urls: tuple[str, ...] = ()
-    deadline_seconds: float = 300.0
-    poll_seconds: float = 0.5
-    no_wait: bool = False
-    keep_failed: bool = False
-
-    def clients(self, name: str) -> list[ModelServer]:
-        """Returns a client for each server.
-
-        Args:
-            name: Name of the model in the servers.
-
-        Raises:
-            InvalidUriError: A URL is none.
-        """
-        return [ModelServer(url, name) for url in self.urls]
 
 
 @dataclass(frozen=True)
@@ -293,7 +259,7 @@ def abort(
     if begun is not None:
         registry.drop_rollout(model, str(base), actor=actor, reason=reason or "aborted")
     elif trial is None:
-        write_again(registry, model, base)  # somebody may have died after the trial had ended
+        settle(registry, model, base)  # somebody may have died after the trial had ended
     if trial is not None or begun is None:
         registry.record_abort(model, str(base), actor=actor, reason=reason)
     ended = trial or begun
@@ -327,7 +293,8 @@ def roll_back_by_config(
         serving_dir: Its serving base directory.
         to: The version; None means the one that served there before.
         reason: Why.
-        servers: Which model servers to ask.
+        servers: Which model servers to ask; None means that a version that the file lists is
+            taken for loaded.
         actor: Who.
         hash_all: Whether to hash the version first, see `rollback`.
 
@@ -352,7 +319,7 @@ def roll_back_by_config(
         )
     target = now.config
     aim = registry.check_rollback(model, str(base), to)
-    work = _Rollout(registry, aim.model, base, target, servers or Servers(), actor)
+    work = _Rollout(registry, aim.model, base, target, servers or Servers(no_wait=True), actor)
     if aim.number == now.number:
         changed = work.finish(STABLE_LABEL, aim.number)
         return Rollout(aim, str(base / str(aim.number)), target, STABLE_LABEL, None, changed)
@@ -368,26 +335,39 @@ def roll_back_by_config(
     )
 
 
-def write_again(registry: ModelRegistry, model: str, base: Path) -> bool:
-    """Makes the model config of a directory say what the registry says, should it not.
+def settle(
+    registry: ModelRegistry, model: str, base: Path, *, actor: str | None = None
+) -> list[str]:
+    """Undoes a rollout that was begun in a directory, and writes its model config again.
+
+    A rollout that still waits for its servers is undone, too, and told so when it comes to record.
 
     Args:
         registry: The registry.
         model: Name of the model.
         base: The serving base directory.
+        actor: Who.
 
     Returns:
-        Whether the file was changed; False, too, where servers load the latest version.
+        What was done, one line each; nothing where servers load the latest version.
 
     Raises:
         InvalidInputError: The file is no list of models.
         RefusedError: The entry of that name is for something else.
         ServingDirectoryError: It cannot be written.
     """
-    serving = registry.head(model).deployments.get(str(base))
-    if serving is None or serving.config is None:
-        return False
-    return write_entry(registry, model, base, serving.config)[1]
+    did = []
+    head = registry.head(model)
+    begun, serving = head.rollouts.get(str(base)), head.deployments.get(str(base))
+    if begun is not None:
+        registry.drop_rollout(model, str(base), actor=actor, reason="not finished")
+        did.append(f"undid an unfinished rollout of version {begun.number}")
+    target = serving.config if serving is not None else None
+    if target is None and begun is not None:
+        target = begun.config
+    if target is not None and write_entry(registry, model, base, target)[1]:
+        did.append(f"wrote {target.path!r} again, which did not say what the registry says")
+    return did
 
 
 @dataclass(frozen=True)
@@ -449,16 +429,14 @@ class _Rollout:
             self._check_unasked(number, label, said)
             return
         try:
-            reports = wait_until_available(
-                clients, number, deadline_seconds=self.servers.deadline_seconds,
-                poll_seconds=self.servers.poll_seconds, before=before,
+            check_servers(
+                self.registry, self.model, number, self.base, self.servers, clients, before,
+                self.actor,
             )  # fmt: skip
         except NotServedError as error:
-            self._record_servers(number, getattr(error, "reports", ()), available=False)
             if not self.servers.keep_failed:
                 self._undo(number, said, error)
             raise
-        self._record_servers(number, reports, available=True)
 
     def finish(self, label: str, number: int | None) -> bool:
         """Writes the file from the registry; waits until servers know the label."""
@@ -499,12 +477,6 @@ class _Rollout:
         else:
             put_back(self.target, said)
         _logger.warning("%s:%d was taken out of %s", self.model, number, self.target.path)
-
-    def _record_servers(self, number: int, reports: Sequence[object], *, available: bool) -> None:
-        self.registry.record_servers(
-            self.model, number, str(self.base), [str(report) for report in reports],
-            available=available, actor=self.actor,
-        )  # fmt: skip
 
 
 def _is_so(
