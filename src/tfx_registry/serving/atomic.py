@@ -93,17 +93,18 @@ def make_directories(path: Path, mode: int) -> None:
         fsync_directory(folder.parent)
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, *, staging: Path) -> None:
     """Writes a small file, durably: whoever reads it finds the old content or the new.
 
     Args:
         path: The file.
         content: What it shall hold.
+        staging: A directory of the same file system, where it lies until it is complete.
 
     Raises:
         OSError: It cannot be written; the old content is there.
     """
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    unfinished = staging / f"{path.name}.{uuid.uuid4().hex}.tmp"
     try:
         descriptor = syscalls.open_file(
             unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _FILE_MODE

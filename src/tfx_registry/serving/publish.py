@@ -198,7 +198,7 @@ class ServingDirectory:
                 before_visible()
             with _explained(self.base):
                 if self._owner() != owner:
-                    replace_file(self._owner_file, f"{owner}\n".encode())
+                    replace_file(self._owner_file, f"{owner}\n".encode(), staging=staging)
                 rename_no_replace(copy, target)
                 _finish_rename(copy, target)
         finally:

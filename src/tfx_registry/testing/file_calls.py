@@ -125,7 +125,7 @@ class _Watcher:
     def wrap(self, function: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*arguments: Any, **named: Any) -> Any:
             paths = self._find_paths(function, arguments)
-            if not any(path.startswith(self._prefix) for path in paths):
+            if not any(f"{path}{os.sep}".startswith(self._prefix) for path in paths):
                 return original(*arguments, **named)
             name = self._name(function, paths)
             if self._fault is not None and self._fault.call == name:
