@@ -53,10 +53,11 @@ test-airflow: python ## run the penguin pipeline under a real Airflow, in .venv-
 	  --extras airflow,examples,test
 	.venv-airflow/bin/python -m pytest $(PYTEST_ARGS) tests/orchestrators/airflow
 
-torture: setup ## kill writers at each step of each mutation, on four databases (ON=sqlite,grpc KILLS=... URI=...)
+torture: setup ## kill writers at each step: on four databases, and in a serving directory (ON=sqlite,grpc KILLS=... URI=...)
 	@tools/install_databases.sh
 	$(BIN)/python tests/crash/torture.py $(if $(ON),--on "$(ON)") $(if $(KILLS),--kills $(KILLS)) \
 	  $(if $(URI),--uri "$(URI)")
+	$(BIN)/python tests/crash/serving_torture.py $(if $(KILLS),--kills $(KILLS))
 
 test-second-lane: wheel ## run the tests on TFX 1.21 against the wheel, in a Debian 13 root (as root)
 	VENV="$(VENV)" tools/second_lane.sh dist/*.whl $(PYTEST_ARGS)
