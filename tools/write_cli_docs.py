@@ -85,10 +85,13 @@ def help_of(command: click.Command, words: list[str]) -> str:
 def page() -> str:
     """Returns the whole page."""
     parts = [INTRODUCTION.format(help=help_of(cli, ["tfx-registry"]))]
-    for title, module in SECTIONS:
-        parts.append(f"## {title}")
-        for name in map(command_name, module.__all__):
-            parts += describe(cli.commands[name], ["tfx-registry", name])
+    context = click.Context(cli)
+    for section in SECTIONS:
+        parts.append(f"## {section.title}")
+        for name in map(command_name, section.names):
+            command = cli.get_command(context, name)
+            assert command is not None
+            parts += describe(command, ["tfx-registry", name])
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 
-__all__ = ["format_seconds", "printable"]
+__all__ = ["format_number", "format_seconds", "printable"]
 
 # Control characters, line separators, marks that change the direction of what follows, and
 # surrogates, which no encoder takes. Joiners stay: Persian and emoji need them.
@@ -24,6 +25,11 @@ def printable(text: str) -> str:
         The text, with Python's escapes in place of such characters.
     """
     return _UNSEEN.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+def format_number(value: float) -> str:
+    """Writes a number for people: six significant digits, `NaN`, `inf`."""
+    return "NaN" if math.isnan(value) else f"{value:.6g}"
 
 
 def format_seconds(seconds: float) -> str:

@@ -13,6 +13,7 @@ import pytest
 from tfx_registry import ModelRegistry
 from tfx_registry.cli import main as main_module
 from tfx_registry.errors import ConflictError
+from tfx_registry.registry.reader import RegistryReader
 
 
 def test_models(run, filled: str) -> None:
@@ -197,7 +198,7 @@ def test_an_unexpected_error_has_its_code(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("broken\nbadly")
 
-    monkeypatch.setattr(ModelRegistry, "history", fail)
+    monkeypatch.setattr(RegistryReader, "history", fail)
     result = run("history", "penguin")
     assert result.code == 1
     assert result.err == "error: unexpected RuntimeError: broken badly; use -v for the traceback\n"
@@ -206,7 +207,10 @@ def test_an_unexpected_error_has_its_code(
 def commands_of(group: click.Group, path: str = "") -> dict[str, click.Command]:
     """All commands below a group that do something, by their words."""
     found: dict[str, click.Command] = {}
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             found |= commands_of(command, f"{path}{name} ")
         else:

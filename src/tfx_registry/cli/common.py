@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import EllipsisType
-from typing import Any
+from types import EllipsisType, ModuleType
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tfx_registry.errors import InvalidInputError, InvalidUriError
-from tfx_registry.registry import ModelRegistry
+from tfx_registry.registry.reader import RegistryReader
 from tfx_registry.registry.uri import RegistryUri, default_uri
 
-__all__ = ["Settings", "copying", "expected_version", "pairs", "parse_number", "pass_settings"]
+if TYPE_CHECKING:
+    from tfx_registry.registry import ModelRegistry
+
+__all__ = [
+    "Settings",
+    "copying",
+    "expected_version",
+    "load_when_used",
+    "pairs",
+    "parse_number",
+    "pass_settings",
+]
 
 
 @dataclass
@@ -33,14 +45,55 @@ class Settings:
             InvalidUriError: The registry would be gone with this command.
             StoreUnavailableError: It cannot be opened.
         """
+        from tfx_registry.registry import ModelRegistry
+
+        self._check()
+        return ModelRegistry.open(self.registry, create=create)
+
+    def open_reader(self) -> RegistryReader:
+        """Opens the registry to read versions from it: takes half as long to load.
+
+        Raises:
+            InvalidUriError: The registry would be gone with this command.
+            StoreUnavailableError: It cannot be opened.
+        """
+        if self._check() != "grpc":
+            # ML Metadata loads it in any case, and does not use it.
+            load_when_used("grpc")
+        return RegistryReader.open(self.registry, create=False)
+
+    def _check(self) -> str:
+        """Returns the scheme of the registry's URI."""
         uri = self.registry if self.registry is not None else default_uri()
-        if RegistryUri.parse(uri).scheme == "memory":
+        scheme = RegistryUri.parse(uri).scheme
+        if scheme == "memory":
             raise InvalidUriError(
                 f"cannot use the registry {uri!r} here",
                 "it lives in memory and would be gone with this command",
                 "name a database, for example sqlite:///metadata.sqlite",
             )
-        return ModelRegistry.open(self.registry, create=create)
+        return scheme
+
+
+def load_when_used(name: str) -> None:
+    """Puts a stand-in in the place of a module, which loads it when something in it is asked for.
+
+    `importlib.util.LazyLoader` does not do: a second `import` of the module would load it.
+
+    Args:
+        name: Name of a top-level module; nothing happens if it is loaded.
+    """
+    if name in sys.modules:
+        return
+    stand_in: Any = ModuleType(name)
+
+    def load(attribute: str) -> Any:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)
+
+    stand_in.__getattr__ = load
+    sys.modules[name] = stand_in
 
 
 def pass_settings(function: Callable[..., Any]) -> Callable[..., Any]:

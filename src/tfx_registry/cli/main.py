@@ -7,56 +7,77 @@ errors are one line on stderr.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from collections.abc import Sequence
-from types import ModuleType
+from dataclasses import dataclass
 
 import click
 
 from tfx_registry._version import __version__
-from tfx_registry.cli import (
-    audit,
-    changing,
-    finding,
-    gating,
-    lifecycle,
-    operating,
-    reading,
-    render,
-    serving,
-)
 from tfx_registry.cli.common import Settings
 from tfx_registry.errors import RegistryError
+from tfx_registry.text import printable
 
-__all__ = ["SECTIONS", "cli", "command_name", "main"]
+__all__ = ["SECTIONS", "Section", "cli", "command_name", "main"]
 
 
-#: The commands, by the section of the help that they stand in.
-SECTIONS: tuple[tuple[str, ModuleType], ...] = (
-    ("Look", reading),
-    ("Find", finding),
-    ("Change", changing),
-    ("Gate", gating),
-    ("Decide", lifecycle),
-    ("Serve", serving),
-    ("Operate", operating),
-    ("Audit", audit),
+@dataclass(frozen=True)
+class Section:
+    """Some commands that stand together in the help.
+
+    Attributes:
+        title: What the help calls them.
+        module: The module below `tfx_registry.cli` that defines them; loaded when one is used.
+        names: Their names in Python, the module's `__all__`.
+    """
+
+    title: str
+    module: str
+    names: tuple[str, ...]
+
+
+SECTIONS = (
+    Section("Look", "reading", ("history", "models", "show", "versions")),
+    Section("Find", "finding", ("compare", "lineage", "search")),
+    Section("Change", "changing", ("alias", "register")),
+    Section("Gate", "gating", ("explain", "gate")),
+    Section("Decide", "lifecycle", ("approve", "archive", "label", "override", "policy", "reject")),
+    Section("Serve", "serving", ("abort", "promote")),
+    Section(
+        "Operate", "operating", ("adopt", "prune", "reconcile", "rollback", "status", "verify")
+    ),
+    Section("Audit", "audit", ("export", "fsck", "import_", "served", "verify_log")),
 )
 
 
 class SectionedGroup(click.Group):
-    """A group whose help lists its commands by section."""
+    """A group of the commands in `SECTIONS`, which loads only what is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the words for the commands, in the order of `SECTIONS`."""
+        return [command_name(name) for section in SECTIONS for name in section.names]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Loads a command."""
+        for section in SECTIONS:
+            for name in section.names:
+                if command_name(name) == cmd_name:
+                    module = importlib.import_module(f"tfx_registry.cli.{section.module}")
+                    command: click.Command = getattr(module, name)
+                    return command
+        return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the sections in the order of `SECTIONS`."""
-        for title, module in SECTIONS:
+        for section in SECTIONS:
             rows = [
                 (name, command.get_short_help_str(limit=70))
-                for name in map(command_name, module.__all__)
+                for name in map(command_name, section.names)
                 if (command := self.get_command(ctx, name)) is not None
             ]
-            with formatter.section(title):
+            with formatter.section(section.title):
                 formatter.write_dl(rows)
 
 
@@ -87,11 +108,6 @@ def cli(context: click.Context, registry: str | None, as_json: bool, verbose: bo
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s"
     )
     context.obj = Settings(registry, as_json)
-
-
-for _, _module in SECTIONS:
-    for _name in _module.__all__:
-        cli.add_command(getattr(_module, _name), command_name(_name))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"error: {render.printable(' '.join(message.split()))}", err=True)
+    click.echo(f"error: {printable(' '.join(message.split()))}", err=True)
     return code
 
 

@@ -17,7 +17,7 @@ def models(settings: Settings) -> None:
 
     Example: tfx-registry models
     """
-    with settings.open() as registry:
+    with settings.open_reader() as registry:
         render.models(registry.list_models(), as_json=settings.as_json)
 
 
@@ -31,7 +31,7 @@ def versions(settings: Settings, model: str, limit: int | None, oldest_first: bo
 
     Example: tfx-registry versions penguin --limit 10
     """
-    with settings.open() as registry:
+    with settings.open_reader() as registry:
         found = registry.list_versions(model, limit=limit, newest_first=not oldest_first)
     render.versions(found, as_json=settings.as_json)
 
@@ -44,7 +44,7 @@ def show(settings: Settings, ref: str) -> None:
 
     Example: tfx-registry show penguin@production
     """
-    with settings.open() as registry:
+    with settings.open_reader() as registry:
         render.version(registry.resolve(ref), as_json=settings.as_json)
 
 
@@ -56,5 +56,5 @@ def history(settings: Settings, model: str) -> None:
 
     Example: tfx-registry --json history penguin
     """
-    with settings.open() as registry:
+    with settings.open_reader() as registry:
         render.history(registry.history(model), as_json=settings.as_json)

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from tfx_registry import codec
-from tfx_registry.gate.report import format_number
 from tfx_registry.records import Head, Metric, Version, format_slice
 from tfx_registry.registry.events import (
     Adopted,
@@ -38,7 +37,7 @@ from tfx_registry.registry.events import (
     RolloutStarted,
     ServersChecked,
 )
-from tfx_registry.text import printable
+from tfx_registry.text import format_number, printable
 
 __all__ = [
     "done",

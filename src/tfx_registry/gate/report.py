@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from tfx_registry import codec
 from tfx_registry.gate.evaluation import DataIdentity, Interval
 from tfx_registry.records import SliceKey, Verdict, format_slice
+from tfx_registry.text import format_number
 
 __all__ = ["Check", "CheckKind", "Compared", "GateReport", "Reason", "format_number"]
 
@@ -200,11 +200,6 @@ class GateReport:
             CodecError: The text does not fit.
         """
         return codec.decode(cls, codec.loads(text))
-
-
-def format_number(value: float) -> str:
-    """Writes a number for people: six significant digits, `NaN`, `inf`."""
-    return "NaN" if math.isnan(value) else f"{value:.6g}"
 
 
 def describe(slice_key: SliceKey, metric: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tfx_registry import codec, names
 from tfx_registry.errors import NotFoundError
@@ -10,7 +11,12 @@ from tfx_registry.names import VersionRef
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry.access import POLICY_LOG, AccessPolicy
 from tfx_registry.registry.events import Decided, Event
+from tfx_registry.registry.memory_store import MemoryStore
 from tfx_registry.registry.store import Store
+from tfx_registry.registry.uri import RegistryUri, default_uri
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["RegistryReader", "policy_of"]
 
@@ -26,6 +32,43 @@ class RegistryReader:
     def __init__(self, store: Store) -> None:
         """Reads from a store."""
         self._store = store
+
+    @classmethod
+    def open(cls, uri: str | None = None, *, create: bool = True) -> Self:
+        """Opens a registry.
+
+        Args:
+            uri: `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite`, `mysql://user@host/db`,
+                `postgresql://user@host/db`, `grpc://host:port` or `memory://`; None means the
+                variable `TFX_REGISTRY_URI`. Passwords come from `TFX_REGISTRY_PASSWORD` or
+                `TFX_REGISTRY_PASSWORD_FILE`.
+            create: Whether a missing database is made.
+
+        Returns:
+            The registry.
+
+        Raises:
+            InvalidUriError: The URI is malformed, unsupported, or holds a password.
+            StoreUnavailableError: The database cannot be opened.
+        """
+        parsed = RegistryUri.parse(uri if uri is not None else default_uri())
+        if parsed.scheme == "memory":
+            return cls(MemoryStore())
+        from tfx_registry.registry.mlmd_store import MlmdStore  # ML Metadata takes long to load
+
+        return cls(MlmdStore(parsed, create=create))
+
+    def close(self) -> None:
+        """Lets go of the store."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        """Returns the registry itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the registry."""
+        self.close()
 
     def list_models(self) -> list[Head]:
         """Returns the head of every model, ordered by name."""

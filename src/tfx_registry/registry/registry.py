@@ -22,9 +22,7 @@ from tfx_registry.registry.events import AliasRemoved, AliasSet, Payload, Regist
 from tfx_registry.registry.finding import Finding
 from tfx_registry.registry.lifecycle import Lifecycle
 from tfx_registry.registry.lineage import Lineage
-from tfx_registry.registry.memory_store import MemoryStore
 from tfx_registry.registry.rollouts import Rollouts, check_no_trial
-from tfx_registry.registry.uri import RegistryUri, default_uri
 
 __all__ = ["ModelRegistry"]
 
@@ -37,45 +35,6 @@ class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Deployments, Rollouts):
         version = registry.register("penguin", "export/1")
         registry.resolve("penguin@production")
     """
-
-    @classmethod
-    def open(cls, uri: str | None = None, *, create: bool = True) -> ModelRegistry:
-        """Opens a registry.
-
-        Args:
-            uri: `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite`, `mysql://user@host/db`,
-                `postgresql://user@host/db`, `grpc://host:port` or `memory://`; None means the
-                variable `TFX_REGISTRY_URI`. Passwords come from `TFX_REGISTRY_PASSWORD` or
-                `TFX_REGISTRY_PASSWORD_FILE`.
-            create: Whether a missing database is made.
-
-        Returns:
-            The registry.
-
-        Raises:
-            InvalidUriError: The URI is malformed, unsupported, or holds a password.
-            StoreUnavailableError: The database cannot be opened.
-        """
-        parsed = RegistryUri.parse(uri if uri is not None else default_uri())
-        if parsed.scheme == "memory":
-            return cls(MemoryStore())
-        from tfx_registry.registry.mlmd_store import MlmdStore  # costs half a second
-
-        return cls(MlmdStore(parsed, create=create))
-
-    def close(self) -> None:
-        """Lets go of the store."""
-        self._store.close()
-
-    def __enter__(self) -> ModelRegistry:
-        """Returns the registry itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Closes the registry."""
-        self.close()
-
-    # Changing
 
     def register(
         self,
