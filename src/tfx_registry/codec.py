@@ -188,7 +188,7 @@ def _dataclass_reader(cls: type, strict: bool) -> _Reader:
             readers.update({name: _reader(hints[name], strict) for name in fields})
         if strict and (unknown := sorted(set(value) - set(fields))):
             known = ", ".join(sorted(fields))
-            text = f"has the unknown field {unknown[0]!r}; known are {known}"
+            text = f"has the unknown field {unknown[0]!r}{_hint(unknown[0], fields)}; known are {known}"
             raise _MisfitError("", value, text=text)
         for name in needed:
             if name not in value:
@@ -210,6 +210,14 @@ def _dataclass_reader(cls: type, strict: bool) -> _Reader:
         return made
 
     return read
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    """Asks for the known name that was probably meant; "" if none is alike."""
+    import difflib  # here, because stored records never need it
+
+    close = difflib.get_close_matches(str(name)[:60], list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
 
 
 def _mapping_reader(inner: _Reader) -> _Reader:

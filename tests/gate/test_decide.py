@@ -132,7 +132,8 @@ def test_all_failures_are_reported_at_once() -> None:
         (measured(MEASURED.metrics, manifest=""), Reason.EVALUATION_OF_ANOTHER_MODEL),
         (baseline(manifest="other", location="/models/2"), Reason.BASELINE_IS_NOT_SERVING),
         (baseline(manifest="other"), Reason.BASELINE_BYTES_CHANGED),
-        (baseline(manifest="", location="/models/../models/1/"), Reason.BASELINE_BYTES_CHANGED),
+        (baseline(manifest="", location="/models/../models/1/"), Reason.BASELINE_BYTES_GONE),
+        (baseline(manifest="", location="/models/2"), Reason.BASELINE_IS_NOT_SERVING),
         (baseline(manifest="candidate bytes", location="/models/3"),
          Reason.BASELINE_IS_NOT_SERVING),
         (ALONE, Reason.BASELINE_MISSING),
@@ -141,9 +142,9 @@ def test_all_failures_are_reported_at_once() -> None:
         (measured({(): {AUC: 0.99, COUNT: 9.0}, DREAM: {COUNT: 9.0}}), Reason.METRIC_MISSING),
         (measured({DREAM: {AUC: 0.9}}), Reason.SLICE_MISSING),
         (measured({(): {AUC: math.nan}}), Reason.NOT_A_NUMBER),
-        (measured({(): {AUC: 0.99, COUNT: 0.0}}), Reason.TOO_FEW_EXAMPLES),
-        (measured({(): {AUC: 0.99, COUNT: math.nan}}), Reason.TOO_FEW_EXAMPLES),
-        (measured({(): {AUC: 0.99, COUNT: math.inf}}), Reason.TOO_FEW_EXAMPLES),
+        (measured({(): {AUC: 0.99, COUNT: 0.0}}), Reason.NO_EXAMPLES),
+        (measured({(): {AUC: 0.99, COUNT: math.nan}}), Reason.NO_EXAMPLES),
+        (measured({(): {AUC: 0.99, COUNT: math.inf}}), Reason.NO_EXAMPLES),
     ],
 )  # fmt: skip
 def test_fails_closed(evaluation: Evaluation, reason: Reason) -> None:
@@ -161,17 +162,17 @@ def test_examples_that_were_not_counted_block_where_a_number_is_asked_for() -> N
 
 
 def test_examples_are_counted_without_weights_where_both_are_known() -> None:
-    weighted = dataclasses.replace(COUNT, weighting="weighted")
+    weighted = COUNT._replace(weighting="weighted")
     both = measured({(): {AUC: 0.95, COUNT: 100.0, weighted: 3.0}})
     assert both.examples(()) == 100
     assert measured({(): {AUC: 0.95, weighted: 3.0}}).examples(()) == 3
-    heads = [dataclasses.replace(COUNT, output_name=name) for name in ("a", "b")]
+    heads = [COUNT._replace(output_name=name) for name in ("a", "b")]
     assert measured({(): {heads[0]: 5.0, heads[1]: 4.0}}).examples(()) == 4
 
 
 def test_a_rule_is_asked_of_every_variant_of_its_metric() -> None:
-    weighted = dataclasses.replace(AUC, weighting="weighted")
-    macro = dataclasses.replace(AUC, aggregation="macro_average")
+    weighted = AUC._replace(weighting="weighted")
+    macro = AUC._replace(aggregation="macro_average")
     report = decide(VALUE, measured({(): {AUC: 0.95, weighted: 0.1, macro: 0.2}}), WITH_BASELINE)
     assert report.reasons == ("overall: auc (weighted) 0.1 is below the lower bound 0.9",)
     of_macro = GatePolicy([ValueThreshold("auc", lower_bound=0.9, aggregation="macro_average")])

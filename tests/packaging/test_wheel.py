@@ -79,7 +79,7 @@ def test_core_needs_neither_tfx_nor_tensorflow(built):
         line for line in read_metadata(built.wheel).get_all("Requires-Dist", []) if ";" not in line
     ]
     names = {line.split(">")[0].split("<")[0].strip() for line in required}
-    assert names == {"ml-metadata", "click", "jinja2", "rich"}
+    assert names == {"ml-metadata", "click", "jinja2", "pyyaml", "rich"}
 
 
 def test_extras_are_declared(built):

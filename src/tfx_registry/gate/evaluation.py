@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tfx_registry.records import SliceKey
 
@@ -26,9 +27,11 @@ __all__ = [
 EXAMPLE_COUNT = "example_count"
 
 
-@dataclass(frozen=True, order=True)
-class MetricId:
+class MetricId(NamedTuple):
     """Which number: TFMA's metric key without the model.
+
+    A named tuple, because a decision looks up thousands of numbers by it, and those of data
+    classes are hashed and compared in Python.
 
     Attributes:
         name: Name of the metric.

@@ -1,9 +1,7 @@
 """What a model must show before it may serve: the gate's policy, as plain data.
 
-Thresholds mean what TFMA's own validator means (tensorflow_model_analysis,
-evaluators/metrics_validator.py): bounds are inclusive, NaN never passes, a change is candidate
-minus baseline, and a relative change is divided by the baseline, so that a baseline of zero never
-passes a relative rule.
+A policy is written in Python, JSON or YAML, or taken from the EvalConfig of TFMA. All four forms
+say the same, and each form can be written as another.
 """
 
 from __future__ import annotations
@@ -13,28 +11,41 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tfx_registry import codec
 from tfx_registry.errors import InvalidPolicyError
-from tfx_registry.gate.evaluation import MetricId
-from tfx_registry.records import SliceKey
+from tfx_registry.gate.slices import CrossSliceSpec, SliceSpec, tuple_of
+from tfx_registry.gate.thresholds import (
+    ChangeThreshold,
+    Confidence,
+    Direction,
+    NoWorse,
+    Rule,
+    ValueThreshold,
+    Weighting,
+    as_float,
+    check_count,
+    member,
+)
 
 __all__ = [
     "BaselineRule",
     "ChangeThreshold",
+    "Confidence",
+    "CrossSliceSpec",
     "Direction",
     "GatePolicy",
+    "MissingInterval",
+    "MovedBaseline",
+    "NoWorse",
+    "Rule",
+    "SignatureRule",
     "SliceSpec",
     "ValueThreshold",
+    "Weighting",
 ]
-
-
-class Direction(str, enum.Enum):
-    """Which way a metric improves."""
-
-    HIGHER_IS_BETTER = "higher_is_better"
-    LOWER_IS_BETTER = "lower_is_better"
 
 
 class BaselineRule(str, enum.Enum):
@@ -49,147 +60,37 @@ class BaselineRule(str, enum.Enum):
     ALLOW = "allow"
 
 
-@dataclass(frozen=True)
-class SliceSpec:
-    """Which slices a rule is about; the same as TFMA's SlicingSpec.
+class MovedBaseline(str, enum.Enum):
+    """What happens when another version serves than when the evaluation was made.
 
-    A spec names features, some of them with a value. It matches exactly the slices that are cut
-    by these features and have these values. The empty spec matches the whole data set.
-
-    Attributes:
-        feature_keys: Features with any value.
-        feature_values: Features with a fixed value, as text.
+    `BLOCK` blocks. `RE_EVALUATE` evaluates again against what serves now, where the gate evaluates
+    by itself; where it was handed a finished evaluation, it blocks.
     """
 
-    feature_keys: tuple[str, ...] = ()
-    feature_values: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Takes any sequence of keys and keeps a tuple; pairs become a mapping."""
-        keys: object = self.feature_keys
-        if isinstance(keys, str):
-            raise InvalidPolicyError(
-                f"invalid slice {self.feature_keys!r}",
-                "feature_keys is a list of features, not one text",
-                f"write feature_keys=({self.feature_keys!r},)",
-            )
-        object.__setattr__(self, "feature_keys", tuple(self.feature_keys))
-        object.__setattr__(
-            self, "feature_values", {k: str(v) for k, v in dict(self.feature_values).items()}
-        )
-
-    def matches(self, key: SliceKey) -> bool:
-        """Tells whether a slice is one of those that the spec means."""
-        cut = dict(key)
-        if len(cut) != len(key) or set(cut) != {*self.feature_keys, *self.feature_values}:
-            return False
-        return all(_same(cut[feature], value) for feature, value in self.feature_values.items())
-
-    def __str__(self) -> str:
-        """For people: `overall`, `each island`, `each island with sex=female`."""
-        fixed = ", ".join(f"{k}={v}" for k, v in self.feature_values.items())
-        keys = " x ".join(self.feature_keys)
-        if not keys:
-            return fixed or "overall"
-        return f"each {keys}" + (f" with {fixed}" if fixed else "")
+    BLOCK = "block"
+    RE_EVALUATE = "re_evaluate"
 
 
-def _same(left: str, right: str) -> bool:
-    """Compares feature values as TFMA does: text that reads as a number is that number."""
-    return left == right or _number(left) == _number(right) is not None
+class MissingInterval(str, enum.Enum):
+    """What happens when a rule asks for a confidence bound and there is no interval.
 
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text) if "." in text else int(text)
-    except ValueError:
-        return None
-
-
-_OVERALL = (SliceSpec(),)
-
-
-@dataclass(frozen=True)
-class ValueThreshold:
-    """The metric itself must lie within bounds, both inclusive.
-
-    Attributes:
-        metric: Name of the metric in the TFMA result, such as "auc".
-        lower_bound: The least value, or None.
-        upper_bound: The greatest value, or None.
-        slices: Where the rule holds.
-        output_name: Output of a multi-output model, or "".
-        sub_key: TFMA sub key as text, such as "classId:0" or "topK:5", or "".
-        aggregation: "micro_average", "macro_average", "weighted_macro_average", or "".
+    `BLOCK` blocks. `USE_POINT_VALUE` lets the measured number decide, and the check says so.
     """
 
-    metric: str
-    lower_bound: float | None = None
-    upper_bound: float | None = None
-    slices: tuple[SliceSpec, ...] = _OVERALL
-    output_name: str = ""
-    sub_key: str = ""
-    aggregation: str = ""
-
-    def __post_init__(self) -> None:
-        """Checks the rule."""
-        low, high = self.lower_bound, self.upper_bound
-        _check_rule(self, low, high, "lower_bound or upper_bound")
-        if low is not None and high is not None and low > high:
-            raise InvalidPolicyError(
-                f"invalid rule on {self.metric!r}",
-                f"the lower bound {low} is above the upper bound {high}, so it would block all",
-                "correct the bounds",
-            )
-
-    def is_about(self, metric: MetricId) -> bool:
-        """Tells whether the rule is about a number; weighted and unweighted both count."""
-        return _is_about(self, metric)
+    BLOCK = "block"
+    USE_POINT_VALUE = "use_point_value"
 
 
-@dataclass(frozen=True)
-class ChangeThreshold:
-    """The change against the baseline must be good enough.
+class SignatureRule(str, enum.Enum):
+    """How the signatures must fit those of the version that serves.
 
-    The change is candidate minus baseline. Where higher is better it must be at least the
-    threshold, where lower is better at most; so `absolute=-0.01` with `higher_is_better` allows a
-    loss of 0.01. With both an absolute and a relative threshold, both must hold.
-
-    Attributes:
-        metric: Name of the metric in the TFMA result.
-        direction: Which way the metric improves.
-        absolute: Threshold for the change, in units of the metric.
-        relative: Threshold for the change divided by the baseline.
-        slices: Where the rule holds.
-        output_name: Output of a multi-output model, or "".
-        sub_key: TFMA sub key as text, or "".
-        aggregation: "micro_average", "macro_average", "weighted_macro_average", or "".
+    `ANY` does not ask. `ADDITIVE`: whoever calls the serving version can call the candidate; it
+    may have further signatures and outputs. `SAME`: signatures, inputs and outputs are equal.
     """
 
-    metric: str
-    direction: Direction = Direction.HIGHER_IS_BETTER
-    absolute: float | None = None
-    relative: float | None = None
-    slices: tuple[SliceSpec, ...] = _OVERALL
-    output_name: str = ""
-    sub_key: str = ""
-    aggregation: str = ""
-
-    def is_about(self, metric: MetricId) -> bool:
-        """Tells whether the rule is about a number; weighted and unweighted both count."""
-        return _is_about(self, metric)
-
-    def __post_init__(self) -> None:
-        """Checks the rule."""
-        try:
-            object.__setattr__(self, "direction", Direction(self.direction))
-        except ValueError as error:
-            raise InvalidPolicyError(
-                f"invalid direction {self.direction!r} of the rule on {self.metric!r}",
-                "it is higher_is_better or lower_is_better",
-                "correct the policy",
-            ) from error
-        _check_rule(self, self.absolute, self.relative, "absolute or relative")
+    ANY = "any"
+    ADDITIVE = "additive"
+    SAME = "same"
 
 
 @dataclass(frozen=True)
@@ -202,6 +103,23 @@ class GatePolicy:
         required_slices: Slices that the evaluation must have, besides those that rules name.
         min_examples: Least number of examples in each slice that a rule looks at.
         baseline: What happens without a baseline.
+        no_worse: Metrics that must be at least as good on every slice, and better on one.
+        confidence: Whether the point value alone or also the confidence bound has to clear the
+            thresholds, for rules that do not say it themselves.
+        confidence_level: Level of the two-sided confidence intervals, between 0 and 1. TFMA gives
+            0.95; others can be had where it gives standard error and degrees of freedom.
+        missing_interval: What happens when a rule asks for a bound and there is no interval.
+        min_slice_size: Slices with fewer examples are left out, and the decision says how many;
+            the whole data set never is. The same as TFMA's `min_slice_size`.
+        max_evaluation_age_hours: Oldest evaluation that may decide, in hours; None for any.
+        max_model_bytes: Largest model, in bytes; None for any.
+        max_model_growth: How much larger than the serving version the model may be, as a fraction
+            of its size, such as 0.2; None for any.
+        signatures: How the signatures must fit those of the version that serves.
+        require_infra_blessing: Whether InfraValidator must have blessed the model.
+        required_labels: Labels that the version must have, with the values that are allowed; an
+            empty list allows any.
+        moved_baseline: What happens when another version serves than when the evaluation was made.
     """
 
     value_thresholds: tuple[ValueThreshold, ...] = ()
@@ -209,35 +127,55 @@ class GatePolicy:
     required_slices: tuple[SliceSpec, ...] = ()
     min_examples: int = 1
     baseline: BaselineRule = BaselineRule.FIRST_VERSION_ONLY
+    no_worse: tuple[NoWorse, ...] = ()
+    confidence: Confidence = Confidence.POINT
+    confidence_level: float = 0.95
+    missing_interval: MissingInterval = MissingInterval.BLOCK
+    min_slice_size: int = 1
+    max_evaluation_age_hours: float | None = None
+    max_model_bytes: int | None = None
+    max_model_growth: float | None = None
+    signatures: SignatureRule = SignatureRule.ANY
+    require_infra_blessing: bool = False
+    required_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    moved_baseline: MovedBaseline = MovedBaseline.BLOCK
 
     def __post_init__(self) -> None:
         """Checks the policy as a whole."""
-        for name, kind in (
-            ("value_thresholds", ValueThreshold),
-            ("change_thresholds", ChangeThreshold),
-            ("required_slices", SliceSpec),
-        ):
-            object.__setattr__(self, name, _tuple_of(kind, getattr(self, name), name))
-        try:
-            object.__setattr__(self, "baseline", BaselineRule(self.baseline))
-        except ValueError as error:
-            raise InvalidPolicyError(
-                f"invalid baseline rule {self.baseline!r}",
-                "it is require, first_version_only or allow",
-                "correct the policy",
-            ) from error
-        if not self.value_thresholds and not self.change_thresholds:
+        for name, kind in _SEQUENCES.items():
+            object.__setattr__(self, name, tuple_of(kind, getattr(self, name), name))
+        for name, (words, what) in _WORDS.items():
+            object.__setattr__(self, name, member(words, getattr(self, name), what))
+        if not self.rules:
             raise InvalidPolicyError(
                 "invalid gate policy",
                 "it has no threshold, so it would pass every model",
-                "add a ValueThreshold or a ChangeThreshold",
+                "add a ValueThreshold, a ChangeThreshold or a NoWorse rule",
             )
-        if type(self.min_examples) is not int or self.min_examples < 1:
+        check_count(self.min_examples, "min_examples")
+        check_count(self.min_slice_size, "min_slice_size")
+        level: object = self.confidence_level
+        if not isinstance(level, float) or not 0.5 <= level < 1:
             raise InvalidPolicyError(
-                f"invalid min_examples {self.min_examples!r}",
-                "a slice without examples shows nothing",
-                "give a whole number of at least 1",
+                f"invalid confidence_level {self.confidence_level!r}",
+                "it is a fraction of at least 0.5 and below 1",
+                "write 0.95 for 95 %",
             )
+        _check_limit(self, "max_evaluation_age_hours", float)
+        _check_limit(self, "max_model_bytes", int)
+        _check_limit(self, "max_model_growth", float)
+        if type(self.require_infra_blessing) is not bool:
+            raise InvalidPolicyError(
+                f"invalid require_infra_blessing {self.require_infra_blessing!r}",
+                "it is true or false",
+                "correct the policy",
+            )
+        object.__setattr__(self, "required_labels", _labels(self.required_labels))
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """All rules on metrics."""
+        return (*self.value_thresholds, *self.change_thresholds, *self.no_worse)
 
     @property
     def digest(self) -> str:
@@ -245,15 +183,22 @@ class GatePolicy:
         return codec.digest_json(self)
 
     def to_json(self) -> str:
-        """Writes the policy as JSON text."""
+        """Writes the policy as canonical JSON text."""
         return codec.dumps(self)
+
+    def to_yaml(self) -> str:
+        """Writes the policy as YAML text. Fields that hold their default are left out."""
+        from tfx_registry.gate import policy_text
+
+        return policy_text.write_yaml(codec.encode(self))
 
     @classmethod
     def from_json(cls, text: str) -> GatePolicy:
         """Reads a policy.
 
         Args:
-            text: JSON as `to_json` writes it; unknown fields are refused.
+            text: JSON as `to_json` writes it; unknown fields are refused. It may hold or be an
+                EvalConfig, see `from_dict`.
 
         Returns:
             The policy.
@@ -262,55 +207,159 @@ class GatePolicy:
             InvalidPolicyError: The text is no JSON, or not a policy. The message names the place.
         """
         try:
-            return codec.decode(cls, json.loads(text), strict=True)
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise InvalidPolicyError(
-                "invalid gate policy", str(error), "correct the policy"
-            ) from error
+            return cls.from_dict(json.loads(text, object_pairs_hook=_once))
+        except (ValueError, RecursionError) as error:
+            raise _unfit(error) from error
+
+    @classmethod
+    def from_yaml(cls, text: str) -> GatePolicy:
+        """Reads a policy.
+
+        Args:
+            text: YAML as `to_yaml` writes it, in the words of YAML 1.2 (`true`, `false` and
+                `null`; `yes` and `no` are text). Unknown and repeated fields are refused.
+
+        Returns:
+            The policy.
+
+        Raises:
+            InvalidPolicyError: The text is no YAML, or not a policy. The message names the place.
+        """
+        from tfx_registry.gate import policy_text
+
+        return cls.from_dict(policy_text.read_yaml(text))
+
+    @classmethod
+    def from_dict(cls, document: Any) -> GatePolicy:
+        """Reads a policy from what a JSON or YAML parser returned.
+
+        Args:
+            document: The fields of the policy. With the field `eval_config`, the thresholds of
+                that EvalConfig are added to those of the policy. A document that is itself an
+                EvalConfig is taken as one.
+
+        Returns:
+            The policy.
+
+        Raises:
+            InvalidPolicyError: It does not fit. The message names the place.
+        """
+        from tfx_registry.gate import eval_config
+
+        if isinstance(document, Mapping) and eval_config.looks_like_one(document):
+            return cls.from_eval_config(document)
+        try:
+            if isinstance(document, Mapping) and "eval_config" in document:
+                document = eval_config.merge(document)
+            return codec.decode(cls, document, strict=True)
+        except (codec.CodecError, TypeError, OverflowError, RecursionError) as error:
+            raise _unfit(error) from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> GatePolicy:
+        """Reads a policy from a file.
+
+        Args:
+            path: A file that ends in .json, .yaml or .yml, or an EvalConfig as text protocol
+                buffer, ending in .pbtxt, .textproto or .txtpb.
+
+        Returns:
+            The policy.
+
+        Raises:
+            InvalidPolicyError: The file cannot be read, or is not a policy. The message names the
+                file and the place.
+        """
+        from tfx_registry.gate import policy_text
+
+        return policy_text.load(cls, Path(path))
+
+    @classmethod
+    def from_eval_config(cls, config: Any, *, candidate: str = "") -> GatePolicy:
+        """Makes the policy that an EvalConfig of TFMA expresses.
+
+        Args:
+            config: A `tfma.EvalConfig`, or the same as dictionary, as JSON text or as text
+                protocol buffer.
+            candidate: Name of the model that is to be decided on; needed only where the config
+                names several that are no baseline.
+
+        Returns:
+            The policy: the thresholds of the config, and the defaults for everything else; use
+            `dataclasses.replace` for that.
+
+        Raises:
+            InvalidPolicyError: It is no EvalConfig, has no threshold, or has one that a policy
+                cannot express; the message names the place.
+        """
+        from tfx_registry.gate import eval_config
+
+        return cls(**eval_config.fields_of(config, candidate))
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Returns the JSON Schema (draft 2020-12) of a policy file, for editors and checks."""
+        from tfx_registry.gate import policy_schema
+
+        return policy_schema.schema_of(cls)
 
 
-def _check_rule(rule: Any, first: float | None, second: float | None, what: str) -> None:
-    if not isinstance(rule.metric, str) or not rule.metric:
-        raise InvalidPolicyError("invalid rule", "it names no metric", "name the metric")
-    where = f"invalid rule on {rule.metric!r}"
-    object.__setattr__(rule, "slices", _tuple_of(SliceSpec, rule.slices, "slices"))
-    if first is None and second is None:
-        raise InvalidPolicyError(where, "it has no threshold", f"give {what}")
-    if not rule.slices:
+_SEQUENCES: dict[str, type] = {
+    "value_thresholds": ValueThreshold,
+    "change_thresholds": ChangeThreshold,
+    "required_slices": SliceSpec,
+    "no_worse": NoWorse,
+}
+
+_WORDS: dict[str, tuple[type[enum.Enum], str]] = {
+    "baseline": (BaselineRule, "baseline rule"),
+    "confidence": (Confidence, "confidence"),
+    "missing_interval": (MissingInterval, "missing_interval"),
+    "signatures": (SignatureRule, "signatures"),
+    "moved_baseline": (MovedBaseline, "moved_baseline"),
+}
+
+
+def _unfit(error: Exception) -> InvalidPolicyError:
+    if isinstance(error, InvalidPolicyError):
+        return error
+    return InvalidPolicyError("invalid gate policy", str(error), "correct the policy")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes an object of JSON; a field that is given twice is an error."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field {twice!r} is given twice")
+    return found
+
+
+def _check_limit(policy: GatePolicy, name: str, kind: type) -> None:
+    """Checks a limit that may be left out; one that is no whole number is kept as float."""
+    value = getattr(policy, name)
+    if value is None:
+        return
+    number = as_float(value) if type(value) in (int, kind) else math.nan
+    if not math.isfinite(number) or number < 0:
+        what = "a number" if kind is float else "a whole number"
         raise InvalidPolicyError(
-            where,
-            "it names no slice, so it would never apply",
-            "leave slices out for the whole data set, or name slices",
+            f"invalid {name} {value!r}"[:200], f"it is {what} of at least 0", "correct the policy"
         )
-    for number in (first, second):
-        if number is None:
-            continue
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
-            raise InvalidPolicyError(where, f"{number!r} is not a number", f"give {what}")
-        if not math.isfinite(number):
+    if kind is float:
+        object.__setattr__(policy, name, number)
+
+
+def _labels(labels: Any) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for key, values in dict(labels).items():
+        allowed = (values,) if isinstance(values, str) else tuple(values)
+        if not isinstance(key, str) or not all(isinstance(value, str) for value in allowed):
             raise InvalidPolicyError(
-                where, f"{number} is no threshold: it would decide nothing", f"give {what}"
+                f"invalid required_labels[{key!r}] {values!r}"[:200],
+                "it is a label with a list of texts",
+                "write required_labels={'label': ['value', ...]}",
             )
-
-
-def _tuple_of(kind: type, values: Any, name: str) -> tuple[Any, ...]:
-    """Takes any sequence of objects of a kind and returns a tuple."""
-    items = () if isinstance(values, (str, kind)) else tuple(values)
-    wrong = [values] if isinstance(values, (str, kind)) else items
-    for item in wrong:
-        if isinstance(values, (str, kind)) or not isinstance(item, kind):
-            raise InvalidPolicyError(
-                f"invalid {name}",
-                f"it is a sequence of {kind.__name__}, and holds {item!r}"[:200],
-                f"write {name}=[{kind.__name__}(...)]",
-            )
-    return items
-
-
-def _is_about(rule: ValueThreshold | ChangeThreshold, metric: MetricId) -> bool:
-    return (rule.metric, rule.output_name, rule.sub_key, rule.aggregation) == (
-        metric.name,
-        metric.output_name,
-        metric.sub_key,
-        metric.aggregation,
-    )
+        found[key] = allowed
+    return found

@@ -36,6 +36,7 @@ class Reason(str, enum.Enum):
     EVALUATION_UNDATED = "evaluation_undated"
     INTERVAL_MISSING = "interval_missing"
     INTERVAL_UNUSABLE = "interval_unusable"
+    NOT_CONFIDENT = "not_confident"
     NOT_BETTER_ANYWHERE = "not_better_anywhere"
     MODEL_BYTES_CHANGED = "model_bytes_changed"
     PROMOTION_UNFINISHED = "promotion_unfinished"

@@ -1,0 +1,240 @@
+"""Whether what a rule asks about is there at all: slices, metrics, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from tfx_registry.gate.evaluation import EXAMPLE_COUNT, MetricId
+from tfx_registry.gate.lookup import Lookup, Spot
+from tfx_registry.gate.report import Check, CheckKind, Reason, describe, format_number
+from tfx_registry.gate.slices import CrossSliceSpec, SliceSpec
+from tfx_registry.gate.thresholds import NoWorse, Rule, Weighting
+from tfx_registry.records import SliceKey
+
+__all__ = ["Asked", "check_present", "failure", "missing_metric", "missing_slices"]
+
+#: Answers one rule for one number on one slice, or pair of slices.
+Answer = Callable[[MetricId, Spot], Check]
+
+
+class Asked:
+    """Asks rules of an evaluation; what several rules would find missing is said once."""
+
+    def __init__(self, lookup: Lookup, min_examples: int) -> None:
+        """Keeps what is the same for all rules.
+
+        Args:
+            lookup: The evaluation.
+            min_examples: Least number of examples, for rules that do not say it themselves.
+        """
+        self._lookup = lookup
+        self._min_examples = min_examples
+        self._counted: set[tuple[SliceKey, int]] = set()
+        self._looked_for: set[MetricId] = set()
+
+    def ask(self, rule: Rule, answer: Answer) -> Iterator[Check]:
+        """Asks one rule on each slice that it is about, for each variant of its metric.
+
+        Args:
+            rule: The rule.
+            answer: Answers it for a number that is there, or is missing in a slice.
+
+        Yields:
+            The answers, and a failing check for whatever is missing.
+        """
+        crossed = () if isinstance(rule, NoWorse) else rule.cross_slices
+        if crossed:
+            yield from self._ask_pairs(rule, crossed, answer)
+        else:
+            yield from self._ask_slices(rule, answer)
+
+    def _ask_slices(self, rule: Rule, answer: Answer) -> Iterator[Check]:
+        metrics = self._lookup.variants(rule)
+        spots: dict[SliceKey, Spot] = {}
+        for spec in rule.slices:
+            matching = self._lookup.matching(spec)
+            yield from missing_slices(matching, spec, rule.metric)
+            spots.update((spot.slice, spot) for spot in matching if spot.numbers is not None)
+        for spot in spots.values():
+            if not metrics:
+                yield missing_metric(_metric_of(rule), spot)
+            for metric in metrics:
+                yield answer(metric, spot)
+            yield from self._check_examples(rule, spot.slice)
+        yield from self._missing_anywhere(metrics)
+
+    def _ask_pairs(
+        self, rule: Rule, crossed: Iterable[CrossSliceSpec], answer: Answer
+    ) -> Iterator[Check]:
+        metrics = self._lookup.pair_variants(rule)
+        spots: dict[tuple[SliceKey, SliceKey | None], Spot] = {}
+        for spec in crossed:
+            matching = self._lookup.matching_pairs(spec)
+            yield from missing_slices(matching, spec, rule.metric)
+            spots.update(
+                ((spot.slice, spot.versus), spot) for spot in matching if spot.numbers is not None
+            )
+        for spot in spots.values():
+            if not metrics:
+                yield missing_metric(_metric_of(rule), spot)
+            for metric in metrics:
+                yield answer(metric, spot)
+            yield from self._check_examples(rule, spot.slice)
+            yield from self._check_examples(rule, spot.versus or ())
+
+    def _missing_anywhere(self, metrics: Iterable[MetricId]) -> Iterator[Check]:
+        """TFMA fails a metric that has a threshold anywhere and is missing in any slice."""
+        for metric in metrics:
+            if metric not in self._looked_for:
+                self._looked_for.add(metric)
+                for spot in self._lookup.slices:
+                    if spot.numbers is not None and metric not in spot.numbers:
+                        yield missing_metric(metric, spot)
+
+    def _check_examples(self, rule: Rule, key: SliceKey) -> Iterator[Check]:
+        least = self._min_examples if rule.min_examples is None else rule.min_examples
+        if (key, least) in self._counted:
+            return
+        self._counted.add((key, least))
+        examples = self._lookup.examples(key)
+        where = describe(key)
+        if examples is None and least > 1:
+            yield failure(
+                Reason.EXAMPLES_NOT_COUNTED,
+                f"{where}: the evaluation has no {EXAMPLE_COUNT}, the policy asks for at least "
+                f"{least}",
+                kind=CheckKind.EXAMPLES,
+                slice_key=key,
+            )
+        elif examples is not None and examples < least:
+            none = examples == 0
+            yield Check(
+                False,
+                f"{where}: there are no examples"
+                if none
+                else f"{where}: {examples} examples are fewer than {least}",
+                Reason.NO_EXAMPLES if none else Reason.TOO_FEW_EXAMPLES,
+                f"at least {least} examples",
+                EXAMPLE_COUNT,
+                key,
+                value=float(examples),
+                bound=float(least),
+                examples=examples,
+                kind=CheckKind.EXAMPLES,
+            )
+
+
+def check_present(metric: MetricId, spot: Spot) -> Check:
+    """Asks only that a number is there, where there is no baseline to compare it with.
+
+    Args:
+        metric: The number.
+        spot: The slice.
+
+    Returns:
+        The check.
+    """
+    value = (spot.numbers or {}).get(metric)
+    if value is None:
+        return missing_metric(metric, spot)
+    return Check(
+        True,
+        f"{spot.place}: {metric} {format_number(value)}, not compared{spot.counted}",
+        rule="present",
+        metric=str(metric),
+        slice=spot.slice,
+        value=value,
+        examples=spot.examples,
+        kind=CheckKind.PRESENT,
+        versus=spot.versus,
+        interval=spot.intervals.get(metric),
+    )
+
+
+def missing_metric(metric: MetricId, spot: Spot) -> Check:
+    """Says that a number is missing, and which ones there are.
+
+    Args:
+        metric: The number.
+        spot: The slice.
+
+    Returns:
+        A failing check.
+    """
+    in_candidate = metric in (spot.numbers or {})
+    known = spot.before if in_candidate else spot.numbers or {}
+    others = ", ".join(sorted({str(m) for m in known})) or "none"
+    whose = "the baseline" if in_candidate else "the candidate"
+    return failure(
+        Reason.METRIC_MISSING,
+        f"{spot.place}: {metric} is missing for {whose}; evaluated were: {others}",
+        kind=CheckKind.PRESENT,
+        slice_key=spot.slice,
+        versus=spot.versus,
+        metric=str(metric),
+    )
+
+
+def missing_slices(
+    matching: list[Spot], spec: SliceSpec | CrossSliceSpec, metric: str = ""
+) -> Iterator[Check]:
+    """Finds slices that a spec means and the candidate was not measured on.
+
+    Args:
+        matching: The slices that it means.
+        spec: The spec.
+        metric: The metric of the rule that asks, or "".
+
+    Yields:
+        A failing check for each.
+    """
+    asked = f", asked for {metric}" if metric else ""
+    if not matching:
+        fixed = spec if isinstance(spec, SliceSpec) else spec.baseline
+        yield failure(
+            Reason.SLICE_MISSING,
+            f"slice {spec} is missing in the evaluation{asked}",
+            kind=CheckKind.PRESENT,
+            slice_key=tuple(sorted(fixed.feature_values.items())),
+            metric=metric,
+        )
+    for spot in matching:
+        if spot.numbers is None:
+            yield failure(
+                Reason.SLICE_MISSING,
+                f"{spot.place} was measured on the baseline, not on the candidate{asked}",
+                kind=CheckKind.PRESENT,
+                slice_key=spot.slice,
+                versus=spot.versus,
+                metric=metric,
+            )
+
+
+def failure(
+    reason: Reason,
+    message: str,
+    *,
+    kind: CheckKind = CheckKind.PROBLEM,
+    slice_key: SliceKey = (),
+    versus: SliceKey | None = None,
+    metric: str = "",
+) -> Check:
+    """Makes a failing check that has no number.
+
+    Args:
+        reason: Why it failed.
+        message: One readable line.
+        kind: What it is about.
+        slice_key: The slice.
+        versus: The slice that it is compared with, or None.
+        metric: The metric, or "".
+
+    Returns:
+        The check.
+    """
+    return Check(False, message, reason, metric=metric, slice=slice_key, kind=kind, versus=versus)
+
+
+def _metric_of(rule: Rule) -> MetricId:
+    weighting = "weighted" if rule.weighting is Weighting.WEIGHTED else ""
+    return MetricId(rule.metric, rule.output_name, rule.sub_key, rule.aggregation, weighting)

@@ -1,0 +1,103 @@
+"""Rules on the metrics themselves."""
+
+from __future__ import annotations
+
+import math
+
+from tfx_registry.gate.bounds import Demand, percent
+from tfx_registry.gate.evaluation import Interval, MetricId
+from tfx_registry.gate.lookup import Spot
+from tfx_registry.gate.policy import GatePolicy
+from tfx_registry.gate.presence import Answer, missing_metric
+from tfx_registry.gate.report import Check, CheckKind, Reason, format_number
+from tfx_registry.gate.thresholds import ValueThreshold
+
+__all__ = ["answer_value"]
+
+
+def answer_value(rule: ValueThreshold, policy: GatePolicy) -> Answer:
+    """Makes the function that answers a rule.
+
+    Args:
+        rule: The rule.
+        policy: The policy that it stands in.
+
+    Returns:
+        The function of a number and a slice.
+    """
+    low, high = rule.lower_bound, rule.upper_bound
+    demand = Demand.of(rule, policy)
+    bounds = _bounds(low, high)
+    rule_text = f"value {bounds}" + (f" at {percent(demand.level)}" if demand.bound else "")
+
+    def answer(metric: MetricId, spot: Spot) -> Check:
+        value = (spot.numbers or {}).get(metric)
+        if value is None:
+            return missing_metric(metric, spot)
+        name = str(metric)
+        interval, level = spot.intervals.get(metric), None
+        reason, bound, said = _judge(value, low, high, bounds)
+        message = f"{spot.place}: {name} {said}"
+        if demand.bound and reason is None:
+            ends = demand.ends(interval, name)
+            reason, more = ends.reason, ends.problem
+            if ends.interval is not None:
+                interval, level = ends.interval, demand.level
+                reason, bound, more = _judge_ends(ends.interval, low, high, bound)
+            message += f"; {more}"
+        return Check(
+            reason is None,
+            message + spot.counted,
+            reason,
+            rule_text,
+            name,
+            spot.slice,
+            value,
+            spot.before.get(metric),
+            None,
+            bound,
+            spot.examples,
+            CheckKind.VALUE,
+            spot.versus,
+            interval,
+            level,
+        )
+
+    return answer
+
+
+def _judge(
+    value: float, low: float | None, high: float | None, bounds: str
+) -> tuple[Reason | None, float | None, str]:
+    """Compares the point value; returns the reason of a failure, the bound that decided, a text."""
+    if math.isnan(value):
+        return Reason.NOT_A_NUMBER, low if low is not None else high, "is NaN"
+    shown = format_number(value)
+    if low is not None and value < low:
+        said = f"{shown} is below the lower bound {format_number(low)}"
+        return Reason.BELOW_LOWER_BOUND, low, said
+    if high is not None and value > high:
+        said = f"{shown} is above the upper bound {format_number(high)}"
+        return Reason.ABOVE_UPPER_BOUND, high, said
+    return None, low if low is not None else high, f"{shown} is within {bounds}"
+
+
+def _judge_ends(
+    ends: Interval, low: float | None, high: float | None, bound: float | None
+) -> tuple[Reason | None, float | None, str]:
+    """Compares the ends of the interval that face the bounds."""
+    shown = f"[{format_number(ends.lower)}, {format_number(ends.upper)}]"
+    if low is not None and ends.lower < low:
+        said = f"its interval {shown} reaches below the lower bound {format_number(low)}"
+        return Reason.NOT_CONFIDENT, low, said
+    if high is not None and ends.upper > high:
+        said = f"its interval {shown} reaches above the upper bound {format_number(high)}"
+        return Reason.NOT_CONFIDENT, high, said
+    return None, bound, f"so is its interval {shown}"
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        sign, bound = (">=", low) if low is not None else ("<=", high)
+        return f"{sign} {format_number(bound if bound is not None else math.nan)}"
+    return f"[{format_number(low)}, {format_number(high)}]"
