@@ -45,6 +45,10 @@ IGNORED_AT_TOP = frozenset({".git", ".gitattributes", ".github", ".gitignore"})
 #: Read and hashed at a time, in bytes: what fits beside other things into a core's own cache.
 BLOCK = 1 << 18
 
+#: Up to so many files of so many bytes together are hashed without starting threads.
+_FEW_FILES = 16
+_FEW_BYTES = 1 << 20
+
 
 @dataclass(frozen=True, order=True)
 class FileDigest:
@@ -138,7 +142,8 @@ def digest_path(path: str | os.PathLike[str]) -> DirectoryDigest:
     if root.is_file():
         files = [_digest_file((".", root))]
     elif root.is_dir():
-        files = for_each(_digest_file, walk_files(root), worker_count())
+        found = list(walk_files(root))
+        files = for_each(_digest_file, found, 1 if _is_little(found) else worker_count())
     else:
         raise InvalidModelError(
             f"cannot read the model {str(path)!r}",
@@ -152,6 +157,16 @@ def digest_path(path: str | os.PathLike[str]) -> DirectoryDigest:
             "check that the trainer has written the model there",
         )
     return combine(files)
+
+
+def _is_little(files: list[tuple[str, Path]]) -> bool:
+    """Tells whether hashing takes less time than starting threads for it."""
+    if len(files) > _FEW_FILES:
+        return False
+    try:
+        return sum(syscalls.lstat(path).st_size for _, path in files) <= _FEW_BYTES
+    except OSError:
+        return False  # named when it is read
 
 
 def combine(files: list[FileDigest]) -> DirectoryDigest:
