@@ -11,7 +11,7 @@ import pytest
 
 from tfx_registry import ModelRegistry
 from tfx_registry.errors import InvalidInputError, InvalidUriError, NotServedError
-from tfx_registry.operations import Servers
+from tfx_registry.operations import Servers, rollback
 from tfx_registry.promotion import Promotion, promote
 from tfx_registry.registry import fold
 from tfx_registry.testing.minimal_model import write_minimal_model
@@ -132,3 +132,14 @@ def test_options_are_checked_and_come_back_from_json() -> None:
         dataclasses.replace(servers, deadline_seconds=0)
     with pytest.raises(InvalidInputError):
         Servers.from_json('{"urls": 5}')
+
+
+def test_a_rollback_returns_once_the_version_serves(
+    registry: ModelRegistry, base: Path, server: ModelServerEmulator
+) -> None:
+    put(registry, base, 1, server)
+    put(registry, base, 3, server)
+    servers = Servers((server.url,), deadline_seconds=60, poll_seconds=0.01)
+    rollback(registry, MODEL, base, reason="wrong", servers=servers)
+    assert server.statuses(MODEL)[1].state == "AVAILABLE"
+    assert registry.history(MODEL)[-1].kind == "servers_checked"

@@ -11,11 +11,12 @@ import click
 
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.cli.server_options import server_options
 from tfx_registry.errors import IntegrityError
 from tfx_registry.serving.receipts import Bytes
 
 if TYPE_CHECKING:
-    from tfx_registry.operations import Pruning, Verification
+    from tfx_registry.operations import Pruning, Servers, Verification
 
 __all__ = ["adopt", "prune", "reconcile", "rollback", "status", "verify"]
 
@@ -32,6 +33,7 @@ def _serving_dir(help_text: str) -> Callable[[Command], Command]:
 @click.option("--to", type=click.IntRange(min=1), help="The version.  [default: the one before]")
 @click.option("--reason", required=True, help="Why.")
 @click.option("--verify", "hash_all", is_flag=True, help="Hash the version first.")
+@server_options(on_failure=False)
 @pass_settings
 def rollback(
     settings: Settings,
@@ -40,15 +42,20 @@ def rollback(
     to: int | None,
     reason: str,
     hash_all: bool,
+    servers: Servers | None,
 ) -> None:
     """Let a version serve again that served before; newer ones are put away, not deleted.
+
+    Where servers are told by a model config what to load, the label stable moves back instead.
 
     Example: tfx-registry rollback penguin --serving-dir serving/penguin --reason "ticket 4711"
     """
     from tfx_registry.operations import rollback as roll_back
 
     with settings.open() as registry:
-        done = roll_back(registry, model, serving_dir, to, reason=reason, hash_all=hash_all)
+        done = roll_back(
+            registry, model, serving_dir, to, reason=reason, hash_all=hash_all, servers=servers
+        )
     away = f"; put away: {', '.join(done.withdrawn)}" if done.withdrawn else ""
     instead = (
         f", in place of version {done.replaces}" if done.replaces != done.version.number else ""

@@ -22,12 +22,13 @@ from dataclasses import dataclass
 from tfx_registry.errors import ConflictError, IntegrityError, InvalidInputError
 from tfx_registry.operations.recovery import known_numbers, put_newer_away, recover
 from tfx_registry.operations.rollouts import roll_back_by_config
-from tfx_registry.operations.servers import Servers
+from tfx_registry.operations.servers import Servers, check_servers
 from tfx_registry.operations.site import Site, open_site
 from tfx_registry.records import Deployment, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory, list_version_directories
 from tfx_registry.serving.receipts import Bytes
+from tfx_registry.serving.verification import look
 
 __all__ = ["Rollback", "rollback"]
 
@@ -83,7 +84,8 @@ def rollback(
             are compared with those recorded when it was last hashed, which takes milliseconds.
         progress: Called with the number of bytes copied since the last call, should the version
             have to be published again.
-        servers: Which model servers to ask, where a model config tells them what to load.
+        servers: Model servers that must serve the version before this returns; also whether a
+            label may move without asking them, where a model config tells them what to load.
 
     Returns:
         What was done.
@@ -96,6 +98,7 @@ def rollback(
         IntegrityError: Its bytes were changed, or are nowhere to be found.
         ConflictError: `to` is None and what serves has just changed.
         ServingDirectoryError: The directory cannot be changed.
+        NotServedError: It was rolled back, and a server does not serve the version (yet).
     """
     if not reason.strip():
         raise InvalidInputError(
@@ -110,6 +113,8 @@ def rollback(
         )  # fmt: skip
         return Rollback(moved.version, moved.path, before.number, (), (), moved.changed)
     aim = registry.check_rollback(model, str(base), to).number
+    clients = servers.clients(registry.head(model).model) if servers is not None else []
+    said = look(clients, aim) if clients else {}
     with open_site(registry, model, base, actor=actor) as site:
         recovered = tuple(recover(site))
         now = registry.deployment(model, str(base))
@@ -122,7 +127,10 @@ def rollback(
             )
         version = registry.check_rollback(model, str(base), aim)
         replaces = before.number if recovered else now.number
-        return _roll_back(site, now, version, replaces, reason, recovered, hash_all, progress)
+        done = _roll_back(site, now, version, replaces, reason, recovered, hash_all, progress)
+    if servers is not None and clients:
+        check_servers(registry, model, aim, base, servers, clients, said, actor)
+    return done
 
 
 def _roll_back(
