@@ -108,16 +108,21 @@ def _empty_trash(site: Site) -> list[str]:
     did = []
     for trashed in site.shelf.trashed():
         version = _known(site, trashed.number)
-        copies = len(site.shelf.withdrawn().get(trashed.number or 0, []))
-        visible = os.path.lexists(site.base / trashed.name)
-        gone = version is not None and site.destination in version.removed_from
-        if gone or copies or visible:  # a second copy needs no record
+        if version is not None and (
+            site.destination in version.removed_from or _lies_here(site, version)
+        ):  # a second copy needs no record
             site.shelf.empty(trashed)
             did.append(f"finished removing {trashed.name}")
         else:
             site.shelf.put_back(trashed)
             did.append(f"put {trashed.name} back, whose removal was not recorded")
     return did
+
+
+def _lies_here(site: Site, version: Version) -> bool:
+    path = site.base / str(version.number)
+    right = os.path.lexists(path) and site.check(version, path).state is Bytes.RIGHT
+    return right or site.withdrawn_copy(version) is not None
 
 
 def _known(site: Site, number: int | None) -> Version | None:
