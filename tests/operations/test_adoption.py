@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tfx_registry import adopt, prune, reconcile, rollback
+from tfx_registry import ModelRegistry, adopt, prune, reconcile, rollback
 from tfx_registry.digest import digest_path
 from tfx_registry.errors import NotFoundError, RefusedError
 from tfx_registry.operations import Retention
@@ -88,6 +88,14 @@ def test_lists_and_searches_know_the_gaps(pushed) -> None:
     assert [v.number for v in pushed.registry.list_versions(MODEL, limit=2)] == numbers[:2:-1]
     assert [v.number for v in pushed.registry.search(f"model = '{MODEL}'")] == numbers[::-1]
     assert pushed.registry.latest(MODEL).number == numbers[-1]
+
+
+def test_a_directory_whose_registry_is_lost_is_taken_over_with_its_numbers(served) -> None:
+    with ModelRegistry.open("memory://") as registry:
+        done = adopt(registry, MODEL, served.base, reason="the database is gone")
+        assert [v.number for v in done.versions] == [1, 2, 3]
+        assert registry.resolve(f"{MODEL}@production").number == 3
+        assert rollback(registry, MODEL, served.base, reason="x").version.number == 2
 
 
 def test_a_model_that_has_versions_already_goes_on_with_the_higher_numbers(pushed) -> None:
