@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from tfx_registry import ModelRegistry
+from tfx_registry import ModelRegistry, codec
+from tfx_registry.cli import what_if
 from tfx_registry.gate import (
     ChangeThreshold,
     DataIdentity,
@@ -69,12 +71,12 @@ def record(registry: ModelRegistry, number: int, male: float, reason: str = "") 
 
 
 @pytest.fixture
-def gated(uri: str, saved_model: Path, tmp_path: Path, monkeypatch) -> str:
-    """Version 1 serves; version 2 was blocked against it, once."""
+def gated(uri: str, saved_model: Path, plain_model: Path, tmp_path: Path, monkeypatch) -> str:
+    """Version 1 serves; version 2, of the same bytes, was blocked against it; 3 is another."""
     monkeypatch.setenv("TFX_REGISTRY_ACTOR", "ada")
     with ModelRegistry.open(uri) as registry:
-        for _ in range(3):
-            registry.register("penguin", saved_model)
+        for path in (saved_model, saved_model, plain_model):
+            registry.register("penguin", path)
         record(registry, 1, 0.9)
         registry.record_promotion("penguin", 1, str(tmp_path / "serving"), "production")
         record(registry, 2, 0.4, "nightly run")
@@ -190,3 +192,218 @@ def test_hostile_names_do_not_steer_the_terminal(run, uri: str, saved_model: Pat
     shown = run("explain", "penguin:1").out
     assert not {"\x1b", "\u202e"} & set(shown)
     assert "\\x1b[31m[bold]\\u202e=\\x1b[31m[bold]\\u202e" in shown
+
+
+STRICTER = """
+value_thresholds:
+  - metric: auc
+    lower_bound: 0.95
+    slices:
+      - {}
+      - feature_keys: [sex]
+"""
+
+
+@pytest.fixture
+def stricter(tmp_path: Path) -> Path:
+    path = tmp_path / "stricter.yaml"
+    path.write_text(STRICTER, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def tfma(monkeypatch) -> dict[str, Evaluation]:
+    """Stands for TFMA: the evaluation that each folder holds."""
+    held: dict[str, Evaluation] = {}
+    monkeypatch.setattr(
+        what_if, "_read_tfma", lambda location: what_if.Numbers(held[Path(location).name])
+    )
+    return held
+
+
+def events(run) -> int:
+    return len(run("--json", "history", "penguin").json)
+
+
+def test_what_if_answers_and_writes_nothing(run, gated: str, stricter: Path) -> None:
+    before = events(run)
+    answered = run("gate", "penguin@production", "--policy", stricter, "--from-decision")
+    assert answered.code == 4
+    assert answered.err.startswith("error: penguin:1 would be blocked: 2 of 2 checks failed; ")
+    assert answered.err.count("\n") == 1
+    said = words(answered.out)
+    assert "penguin:1 would be blocked: 2 of 2 checks failed" in said
+    assert "recorded no, this only answers what if" in said
+    assert "decided as at event 4, when nothing served under 'production'" in said
+    assert "against the decision of event 4, which passed it, 3 checks are different" in said
+    assert "✓ pass value >= 0.8: 0.91 ✗ fail value >= 0.95: 0.91" in said
+    assert "present: 0.91 not asked" in said
+    assert events(run) == before
+
+
+def test_the_recorded_policy_and_numbers_give_the_recorded_decision(run, gated: str) -> None:
+    answered = run("gate", "penguin:2", "--from-decision")
+    assert answered.code == 4
+    assert "every check came out as in the decision of event" in answered.out
+    found = run("--json", "gate", "penguin:2", "--from-decision").json
+    stored = run("--json", "explain", "penguin:2").json["event"]
+    assert found["report"] == stored["payload"]["report"]
+    assert (found["differences"], found["compared_with"]) == ([], stored["seq"])
+    assert (found["as_of"], found["serving"], found["recorded"]) == (stored["seq"], 1, None)
+    assert run("gate", "penguin:1", "--from-decision").code == 0
+
+
+def test_the_same_inputs_give_the_same_record(run, gated: str, stricter: Path, tfma, tmp_path):
+    with ModelRegistry.open(gated) as registry:
+        versions = [registry.get("penguin", n) for n in (2, 1)]
+    tfma["results"] = evaluate(versions[0], versions[1], 0.97)
+    (tmp_path / "results").mkdir()
+    command = ("--json", "gate", "penguin:2", "--policy", stricter)
+    first = run(*command, "--evaluation", tmp_path / "results")
+    again = run(*command, "--evaluation", tmp_path / "results")
+    assert (first.code, first.out) == (again.code, again.out)
+    assert first.code == 4
+    recorded = run(*command, "--evaluation", tmp_path / "results", "--record")
+    assert recorded.json["report"] == first.json["report"]
+    stored = run("--json", "explain", "penguin:2").json["event"]["payload"]["report"]
+    assert stored == first.json["report"]
+
+
+def test_a_report_of_version_gate_is_an_evaluation_too(
+    run, gated: str, stricter: Path, tmp_path: Path
+) -> None:
+    with ModelRegistry.open(gated) as registry:
+        decided = registry.decision("penguin", 2)
+    assert decided is not None
+    report = codec.decode(GateReport, decided.report)
+    path = tmp_path / "report.json"
+    path.write_text(report.to_json(), encoding="utf-8")
+    answered = run("--json", "gate", "penguin:2", "--policy", stricter, "--evaluation", path)
+    kept = run("--json", "gate", "penguin:2", "--policy", stricter, "--from-decision")
+    assert (answered.code, answered.out) == (4, kept.out)
+    other = report.to_json().replace(report.candidate.digest, "0" * 64)
+    path.write_text(other, encoding="utf-8")
+    wrong = run("gate", "penguin:2", "--policy", stricter, "--evaluation", path)
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "the report is about penguin:2 with the digest 0000" in wrong.err
+    for text in ("{}", "[", "\udc80"):
+        path.write_text(text, encoding="utf-8", errors="surrogatepass")
+        bad = run("gate", "penguin:2", "--policy", stricter, "--evaluation", path)
+        assert (bad.code, bad.err.count("\n")) == (2, 1), bad.err
+
+
+def test_numbers_that_do_not_suffice_are_named(run, gated: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.yaml"
+    path.write_text("value_thresholds: [{metric: loss, upper_bound: 1}]", encoding="utf-8")
+    refused = run("gate", "penguin:2", "--policy", path, "--from-decision")
+    assert (refused.code, refused.out) == (2, "")
+    assert "the report does not keep: " in refused.err
+    assert "overall: loss is missing" in refused.err
+    assert run("gate", "penguin:3", "--policy", path, "--from-decision").code == 2
+
+
+def test_what_served_at_the_decision_or_what_serves_now(run, gated: str, tmp_path: Path) -> None:
+    with ModelRegistry.open(gated) as registry:
+        record(registry, 3, 0.95)
+        registry.record_promotion("penguin", 3, str(tmp_path / "serving"), "production")
+    then = run("--json", "gate", "penguin:3", "--from-decision")
+    assert (then.code, then.json["serving"]) == (0, 1)
+    now = run("--json", "gate", "penguin:3", "--from-decision", "--as-of", "now")
+    assert (now.code, now.json["serving"], now.json["as_of"]) == (4, 3, None)
+    reasons = {c.get("reason") for c in now.json["report"]["checks"]}
+    assert "baseline_is_not_serving" in reasons
+
+
+def test_an_earlier_decision_may_be_meant(run, gated: str) -> None:
+    with ModelRegistry.open(gated) as registry:
+        record(registry, 2, 0.95)
+    assert run("gate", "penguin:2", "--from-decision").code == 0
+    assert run("gate", "penguin:2", "--from-decision", "--decision", 1).code == 4
+    assert run("gate", "penguin:2", "--from-decision", "--decision", 3).code == 3
+
+
+def test_recording_is_a_decision_like_any_other(
+    run, gated: str, tfma, tmp_path: Path, monkeypatch
+) -> None:
+    with ModelRegistry.open(gated) as registry:
+        two, one = registry.get("penguin", 2), registry.get("penguin", 1)
+    for name, male in (("good", 0.95), ("bad", 0.3)):
+        (tmp_path / name).mkdir()
+        tfma[name] = evaluate(two, one, male)
+    record_good = ("gate", "penguin:2", "--evaluation", tmp_path / "good", "--record")
+    access = tmp_path / "access.json"
+    access.write_text(
+        '{"admins": ["ada"], "grants": [{"actors": ["bob"], "actions": ["decide"]}]}',
+        encoding="utf-8",
+    )
+    assert run("policy", "set", access).code == 0
+    before = events(run)
+    monkeypatch.setenv("TFX_REGISTRY_ACTOR", "eve")
+    refused = run(*record_good)
+    assert (refused.code, refused.out) == (4, "")
+    assert "'eve' may not decide" in refused.err
+    assert events(run) == before
+    monkeypatch.setenv("TFX_REGISTRY_ACTOR", "bob")
+    done = run(*record_good, "--reason", "ticket 12")
+    assert (done.code, done.err) == (0, "")
+    assert f"recorded event {before + 1}" in words(done.out)
+    shown = words(run("explain", "penguin:2").out)
+    assert "penguin:2 was passed against version 1" in shown
+    assert "UTC by bob: event" in shown
+    assert "why ticket 12" in shown
+    blocked = run("gate", "penguin:2", "--evaluation", tmp_path / "bad", "--record")
+    assert blocked.code == 4
+    assert blocked.err.startswith("error: penguin:2 is blocked: 1 of 3 checks failed")
+    assert "penguin:2 was blocked" in run("explain", "penguin:2").out
+
+
+def test_only_an_evaluation_against_what_serves_is_recorded(
+    run, gated: str, stricter: Path, tmp_path: Path, tfma
+) -> None:
+    report = tmp_path / "report.json"
+    with ModelRegistry.open(gated) as registry:
+        decided = registry.decision("penguin", 2)
+    assert decided is not None
+    report.write_text(codec.dumps(decided.report), encoding="utf-8")
+    (tmp_path / "results").mkdir()
+    tfma["results"] = Evaluation("nowhere")
+    before = events(run)
+    for source in (
+        ("--from-decision",),
+        ("--evaluation", report),
+        ("--evaluation", tmp_path / "results", "--as-of", "decision"),
+    ):
+        refused = run("gate", "penguin:2", "--policy", stricter, *source, "--record")
+        assert (refused.code, refused.out) == (2, ""), source
+        assert "cannot record this decision" in refused.err
+    assert events(run) == before
+
+
+def test_the_command_needs_numbers_and_a_policy(
+    run, gated: str, stricter: Path, tmp_path: Path
+) -> None:
+    for arguments in (
+        ("penguin:2", "--policy", stricter),
+        ("penguin:2", "--policy", stricter, "--from-decision", "--evaluation", tmp_path),
+        ("penguin:2", "--policy", stricter, "--evaluation", tmp_path / "nowhere"),
+        ("penguin:2", "--policy", tmp_path / "nowhere", "--from-decision"),
+        ("penguin:3", "--from-decision"),
+    ):
+        refused = run("gate", *arguments)
+        assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1), arguments
+    tfma = tmp_path / "results"
+    tfma.mkdir()
+    nothing = run("gate", "penguin:3", "--policy", stricter, "--from-decision", "--as-of", "now")
+    assert nothing.code == 2
+
+
+def test_without_tfma_the_way_out_is_named(
+    run, gated: str, stricter: Path, tmp_path: Path, monkeypatch
+) -> None:
+    module = "tfx_registry.components.version_gate.tfma_results"
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "tensorflow_model_analysis", None)
+    monkeypatch.delattr("tfx_registry.components.version_gate.tfma_results", raising=False)
+    refused = run("gate", "penguin:2", "--policy", stricter, "--evaluation", tmp_path)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert "install tfx-registry[tfx], or use --from-decision" in refused.err

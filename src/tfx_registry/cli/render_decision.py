@@ -10,23 +10,17 @@ from rich.markup import escape
 
 from tfx_registry import codec
 from tfx_registry.cli import render
+from tfx_registry.cli.what_if import Answer, Recorded
 from tfx_registry.gate import GateReport
-from tfx_registry.gate.report import Check, Compared, format_number
+from tfx_registry.gate.chart import kind_of
+from tfx_registry.gate.differences import Difference
+from tfx_registry.gate.report import Check, CheckKind, Compared, format_number
+from tfx_registry.gating import report_of
 from tfx_registry.records import Override, Version, format_slice
 from tfx_registry.registry.events import Decided, Event
 from tfx_registry.text import format_seconds
 
-__all__ = ["decision", "decision_json", "print_checks", "print_facts", "report_of"]
-
-
-def report_of(decided: Decided) -> GateReport | None:
-    """Reads the report of a decision; None where it has none, or one of a newer release."""
-    if not decided.report:
-        return None
-    try:
-        return codec.decode(GateReport, decided.report)
-    except codec.CodecError:
-        return None
+__all__ = ["answer", "decision", "decision_json", "print_checks", "print_differences"]
 
 
 def decision(version: Version, event: Event, place: tuple[int, int], *, only_failed: bool) -> None:
@@ -64,7 +58,7 @@ def decision(version: Version, event: Event, place: tuple[int, int], *, only_fai
         ("why", event.reason),
     ]
     rows += [("note", note) for note in decided.notes]
-    print_facts(rows)
+    _print_facts(rows)
     if report is not None and report.checks:
         print_checks([c for c in report.checks if not (only_failed and c.passed)])
     elif decided.reasons:
@@ -73,6 +67,57 @@ def decision(version: Version, event: Event, place: tuple[int, int], *, only_fai
             click.echo(render.printable(f"✗ fail  {reason}"))
     else:
         click.echo("\nthe rules were not kept with this decision")
+
+
+def answer(version: Version, made: Answer, event: int | None, *, only_failed: bool) -> None:
+    """Shows a decision that was made just now.
+
+    Args:
+        version: The version that was decided on.
+        made: The decision.
+        event: Sequence number of its event; None where it is not recorded.
+        only_failed: Whether checks that passed are left out.
+    """
+    report = made.report
+    serving = made.standing.version
+    verb = "is" if event is not None else "would be"
+    against = f" against version {report.baseline.number}" if report.baseline else ""
+    failed, count = len(report.failures), len(report.checks)
+    counted = f"{failed} of {count} checks failed" if failed else f"all {count} checks held"
+    click.echo(render.printable(f"{version.ref} {verb} {report.verdict.value}{against}: {counted}"))
+    click.echo()
+    when = "now" if made.then is None else f"at event {made.then.event.seq}"
+    served = f"version {serving.number}" if serving else "nothing"
+    rows = [
+        ("recorded", "no, this only answers what if" if event is None else f"event {event}"),
+        ("decided as", f"{when}, when {served} served under {made.standing.alias!r}"),
+        *_facts(report),
+    ]
+    rows += [("note", note) for note in report.notes]
+    _print_facts(rows)
+    print_checks([check for check in report.checks if not (only_failed and check.passed)])
+
+
+def print_differences(before: Recorded, after: GateReport, changes: Sequence[Difference]) -> None:
+    """Shows what came out otherwise than in a recorded decision.
+
+    Args:
+        before: The recorded decision.
+        after: The new one.
+        changes: The checks that differ.
+    """
+    click.echo()
+    which = f"the decision of event {before.event.seq}, which {before.decided.verdict.value} it"
+    if not changes:
+        click.echo(f"every check came out as in {which}")
+        return
+    click.echo(f"against {which}, {len(changes)} checks are different:")
+    rows = [
+        [escape(_place(c.check)), escape(c.check.metric), _outcome(c.before), _outcome(c.after)]
+        for c in changes
+    ]
+    click.echo()
+    render.print_table(["slice", "metric", "recorded", "now"], rows)
 
 
 def decision_json(version: Version, event: Event, place: tuple[int, int]) -> dict[str, Any]:
@@ -87,7 +132,7 @@ def decision_json(version: Version, event: Event, place: tuple[int, int]) -> dic
     }
 
 
-def print_facts(rows: Sequence[tuple[str, str]]) -> None:
+def _print_facts(rows: Sequence[tuple[str, str]]) -> None:
     """Prints names and texts in two columns; rows without a text are left out."""
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
@@ -97,8 +142,8 @@ def print_facts(rows: Sequence[tuple[str, str]]) -> None:
 
 def print_checks(checks: Sequence[Check]) -> None:
     """Prints checks with their numbers as a table, and those without as lines."""
-    numbers = [check for check in checks if check.value is not None]
-    others = [check for check in checks if check.value is None]
+    numbers = [check for check in checks if _has_numbers(check)]
+    others = [check for check in checks if not _has_numbers(check)]
     if others:
         click.echo()
         for check in others:
@@ -168,11 +213,27 @@ def _override(override: Override) -> str:
     )
 
 
-def _words(check: Check) -> list[str]:
+def _has_numbers(check: Check) -> bool:
+    return check.value is not None and kind_of(check) is not CheckKind.FACT
+
+
+def _place(check: Check) -> str:
     place = format_slice(check.slice)
-    if check.versus is not None:
-        place += f" against {format_slice(check.versus)}"
-    return [place, check.metric, check.rule, _number(check.value)]
+    return place if check.versus is None else f"{place} against {format_slice(check.versus)}"
+
+
+def _words(check: Check) -> list[str]:
+    return [_place(check), check.metric, check.rule, _number(check.value)]
+
+
+def _outcome(check: Check | None) -> str:
+    if check is None:
+        return "not asked"
+    number = (
+        check.change if kind_of(check) in (CheckKind.CHANGE, CheckKind.NO_WORSE) else check.value
+    )
+    asked = check.rule or check.message
+    return f"{_styled(check)} {escape(asked)}" + ("" if number is None else f": {_number(number)}")
 
 
 def _mark(check: Check) -> str:
