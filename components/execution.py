@@ -14,7 +14,14 @@ from tfx_registry.inspection import code_revision, installed_libraries
 from tfx_registry.records import Origin
 from tfx_registry.registry import ModelRegistry
 
-__all__ = ["REGISTRY", "open_registry", "optional_artifact", "origin_of", "single_artifact"]
+__all__ = [
+    "REGISTRY",
+    "open_registry",
+    "optional_artifact",
+    "origin_of",
+    "properties_of",
+    "single_artifact",
+]
 
 #: Execution property: the registry URI; missing means the variable TFX_REGISTRY_URI.
 REGISTRY = "registry"
@@ -52,6 +59,26 @@ def optional_artifact(artifacts: Mapping[str, Any], key: str) -> Any | None:
         InvalidInputError: There is more than one.
     """
     return single_artifact(artifacts, key) if artifacts.get(key) else None
+
+
+def properties_of(artifact: Any) -> dict[str, str]:
+    """Collects what an artifact says of itself, such as span, version and splits.
+
+    Args:
+        artifact: Any TFX artifact.
+
+    Returns:
+        Its properties and custom properties as text; those that are no text or number are left
+        out.
+    """
+    node = artifact.mlmd_artifact
+    values: dict[str, str] = {}
+    for properties in (node.properties, node.custom_properties):
+        for name, value in properties.items():
+            kind = value.WhichOneof("value")
+            if kind in ("int_value", "double_value", "string_value"):
+                values[name] = str(getattr(value, kind))
+    return values
 
 
 def origin_of(context: Any, artifact_uri: str) -> Origin:

@@ -90,23 +90,15 @@ def _operation(origin: Origin, facts: ModelFacts) -> str:
 def _sources(input_dict: dict[str, list[Any]]) -> list[LineageSource]:
     return [
         LineageSource(
-            key, source.type_name, source.uri, _properties(source), digest_source(source.uri)
+            key,
+            source.type_name,
+            source.uri,
+            execution.properties_of(source),
+            digest_source(source.uri),
         )
         for key, found in sorted(input_dict.items())
         for source in found
     ]
-
-
-def _properties(source: Any) -> dict[str, str]:
-    """Collects what the artifact says of itself, such as span, version and splits."""
-    node = source.mlmd_artifact
-    values: dict[str, str] = {}
-    for properties in (node.properties, node.custom_properties):
-        for name, value in properties.items():
-            kind = value.WhichOneof("value")
-            if kind in ("int_value", "double_value", "string_value"):
-                values[name] = str(getattr(value, kind))
-    return values
 
 
 def _metrics(input_dict: dict[str, list[Any]], facts: ModelFacts) -> list[Metric]:

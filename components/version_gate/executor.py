@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from pathlib import Path
 from typing import Any
 
 from tfx.components.evaluator import constants as blessing_keys
-from tfx.dsl.components.base import base_executor
+from tfx.components.util import model_utils
+from tfx.dsl.components.base import base_beam_executor, base_executor
 
 from tfx_registry import codec
 from tfx_registry.components import artifacts, execution
 from tfx_registry.components.artifacts import VersionPointer
 from tfx_registry.components.execution import REGISTRY
-from tfx_registry.components.version_gate.tfma_results import (
-    AmbiguousEvaluationError,
-    UnreadableEvaluationError,
-    load_evaluation,
-)
-from tfx_registry.digest import digest_path
-from tfx_registry.errors import ConflictError, InvalidModelError
-from tfx_registry.gate import (
-    Contender,
-    Evaluation,
-    GatePolicy,
-    GateReport,
-    Reason,
-    Situation,
-    blocked,
-    decide,
-    summarize,
-)
+from tfx_registry.components.version_gate import own_evaluation
+from tfx_registry.components.version_gate.deciding import Question, decide_and_record
+from tfx_registry.components.version_gate.tfma_results import load_evaluation
+from tfx_registry.errors import InvalidInputError
+from tfx_registry.gate import Evaluation, GatePolicy, GateReport, summarize
 from tfx_registry.gate.html import render_html
-from tfx_registry.records import Deployment, Head, Metric, Verdict, Version
-from tfx_registry.registry import ModelRegistry
-from tfx_registry.registry.events import Decided
-from tfx_registry.saved_model import find_saved_model
+from tfx_registry.records import Verdict, Version
 
 __all__ = ["REGISTRY", "Executor"]
 
@@ -43,18 +29,37 @@ _logger = logging.getLogger(__name__)
 
 MODEL_VERSION = "model_version"
 MODEL = "model"
+#: Input: the evaluation that is handed over. Output of a gate that evaluates by itself: its own.
 EVALUATION = "evaluation"
+#: Input: the evaluation that is handed over to a gate that also evaluates by itself. TFX allows a
+#: name only once in a component.
+GIVEN_EVALUATION = "given_evaluation"
+EXAMPLES = "examples"
+SCHEMA = "schema"
+INFRA_BLESSING = "infra_blessing"
 BLESSING = "blessing"
 REPORT = "report"
 POLICY = "policy"
 ALIAS = "alias"
+#: Execution property: TFMA's EvalConfig as JSON text.
+EVAL_CONFIG = "eval_config"
+#: Execution property: names of the splits to evaluate on, as a JSON list.
+EXAMPLE_SPLITS = "example_splits"
 
 _DEFAULT_ALIAS = "production"
-_ATTEMPTS = 5
+_DEFAULT_SPLITS = ("eval",)
 
 
-class Executor(base_executor.BaseExecutor):
+class Executor(base_beam_executor.BaseBeamExecutor):
     """Decides on the version and writes blessing and report."""
+
+    def __init__(self, context: Any = None) -> None:
+        """Leaves Beam alone until it is needed.
+
+        BaseBeamExecutor packs up TFX for remote workers and parses the command line of the
+        process, which takes seconds and may fail; only the gate's own evaluation needs that.
+        """
+        base_executor.BaseExecutor.__init__(self, context)
 
     def Do(  # noqa: N802 - TFX's name
         self,
@@ -65,20 +70,19 @@ class Executor(base_executor.BaseExecutor):
         """Decides.
 
         Args:
-            input_dict: `model_version`, `model`, `evaluation`.
-            output_dict: `blessing`, `report`.
+            input_dict: `model_version`, `model`, and `evaluation` or `examples` or both; see
+                `VersionGateSpec` and `EvaluatingGateSpec`.
+            output_dict: `blessing`, `report`, and `evaluation` where the gate evaluates by itself.
             exec_properties: See `VersionGateSpec`.
 
         Raises:
-            RegistryError: No decision could be made or recorded; the message says why.
+            RegistryError: No decision could be made or recorded; the message says why. Errors of
+                TFMA and Beam pass through.
         """
-        pointer = VersionPointer.of(execution.single_artifact(input_dict, MODEL_VERSION))
         model = execution.single_artifact(input_dict, MODEL)
-        evaluation = execution.single_artifact(input_dict, EVALUATION)
-        policy = GatePolicy.from_json(exec_properties[POLICY])
-        alias = exec_properties.get(ALIAS) or _DEFAULT_ALIAS
+        question = self._question(model, input_dict, output_dict, exec_properties)
         with execution.open_registry(exec_properties) as registry:
-            report = _decide_and_record(registry, pointer, model.uri, evaluation.uri, policy, alias)
+            report = decide_and_record(registry, question)
             baseline = (
                 registry.get(report.model, report.baseline.number) if report.baseline else None
             )
@@ -87,112 +91,73 @@ class Executor(base_executor.BaseExecutor):
         _write_report(execution.single_artifact(output_dict, REPORT), report)
         _write_blessing(execution.single_artifact(output_dict, BLESSING), report, model, baseline)
 
-
-def _decide_and_record(
-    registry: ModelRegistry,
-    pointer: VersionPointer,
-    model_uri: str,
-    evaluation_uri: str,
-    policy: GatePolicy,
-    alias: str,
-) -> GateReport:
-    """Decides against what serves now; if that moves meanwhile, decides again."""
-    version = registry.get(pointer.model, pointer.number)
-    for attempt in range(_ATTEMPTS):
-        deployment = registry.serving(version.model, alias)
-        situation = _situation(registry, version, deployment, alias)
-        report = _decide(policy, situation, version, model_uri, evaluation_uri)
-        try:
-            serving_seq = deployment.seq if deployment else 0
-            registry.record_decision(version.model, _decided(report, serving_seq))
-        except ConflictError:
-            if attempt == _ATTEMPTS - 1:
-                raise
-            _logger.warning("what serves under %r has changed; deciding again", alias)
-        else:
-            return report
-    raise AssertionError("the loop ends with a report or an error")
-
-
-def _decide(
-    policy: GatePolicy,
-    situation: Situation,
-    version: Version,
-    model_uri: str,
-    evaluation_uri: str,
-) -> GateReport:
-    nothing = Evaluation(evaluation_uri)
-    changed = _changed_bytes(version, model_uri)
-    if changed:
-        return blocked(policy, nothing, situation, Reason.MODEL_BYTES_CHANGED, changed)
-    try:
-        evaluation = load_evaluation(evaluation_uri)
-    except UnreadableEvaluationError as error:
-        return blocked(policy, nothing, situation, Reason.EVALUATION_UNREADABLE, str(error))
-    except AmbiguousEvaluationError as error:
-        return blocked(policy, nothing, situation, Reason.EVALUATION_AMBIGUOUS, str(error))
-    return decide(policy, evaluation, situation)
-
-
-def _situation(
-    registry: ModelRegistry, version: Version, deployment: Deployment | None, alias: str
-) -> Situation:
-    serving = registry.get(version.model, deployment.number) if deployment else None
-    return Situation(
-        model=version.model,
-        alias=alias,
-        candidate=_contender(version),
-        serving=_contender(serving) if serving else None,
-        unfinished=_unfinished(registry.head(version.model), version, alias),
-    )
-
-
-def _contender(version: Version) -> Contender:
-    places = {version.uri, version.origin.artifact_uri} - {""}
-    return Contender(version.number, version.digest, version.facts.manifest, tuple(sorted(places)))
-
-
-def _unfinished(head: Head, version: Version, alias: str) -> str:
-    """Finds a version that a server may load already though its promotion is not recorded."""
-    for begun in head.unfinished.values():
-        path = Path(begun.destination) / str(begun.number)
-        if begun.alias == alias and begun.number != version.number and path.exists():
-            return (
-                f"version {begun.number} lies in {begun.destination!r}, but its promotion was "
-                f"interrupted before it was recorded; finish it with 'tfx-registry promote "
-                f"{head.model}:{begun.number} --serving-dir {begun.destination}' and evaluate again"
+    def _question(
+        self,
+        model: Any,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> Question:
+        key = GIVEN_EVALUATION if input_dict.get(GIVEN_EVALUATION) else EVALUATION
+        given = execution.optional_artifact(input_dict, key)
+        make = None
+        location = given.uri if given is not None else ""
+        if input_dict.get(EXAMPLES):
+            output = execution.single_artifact(output_dict, EVALUATION).uri
+            location = location or output
+            super().__init__(self._context)
+            make = functools.partial(
+                _evaluate, self._make_beam_pipeline, _job(input_dict, exec_properties), output
             )
-    return ""
+        elif given is None:
+            raise InvalidInputError(
+                "cannot decide",
+                "neither an evaluation nor examples resolved to an artifact",
+                "connect evaluation to Evaluator, or examples to ExampleGen",
+            )
+        return Question(
+            pointer=VersionPointer.of(execution.single_artifact(input_dict, MODEL_VERSION)),
+            model_uri=model.uri,
+            policy=GatePolicy.from_json(exec_properties[POLICY]),
+            alias=exec_properties.get(ALIAS) or _DEFAULT_ALIAS,
+            location=location,
+            read=functools.partial(_read, given) if given is not None else None,
+            make=make,
+            infra_blessing=_infra_blessing(input_dict),
+        )
 
 
-def _changed_bytes(version: Version, model_uri: str) -> str:
-    """Says how the model in the pipeline differs from the registered bytes; "" if it does not."""
-    try:
-        now = digest_path(find_saved_model(model_uri) or model_uri)
-    except InvalidModelError as error:
-        return f"the model at {model_uri!r} cannot be read: {error}"
-    if (now.root, now.manifest) == (version.facts.digest, version.facts.manifest):
-        return ""
-    return (
-        f"the model at {model_uri!r} does not hold the bytes of {version.ref}: its digest is "
-        f"{now.root[:16]}, registered is {version.digest[:16]}"
+def _job(input_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> own_evaluation.Job:
+    splits = exec_properties.get(EXAMPLE_SPLITS)
+    return own_evaluation.Job(
+        eval_config=exec_properties[EVAL_CONFIG],
+        examples=tuple(input_dict[EXAMPLES]),
+        splits=tuple(codec.loads(splits)) if splits else _DEFAULT_SPLITS,
+        schema=execution.optional_artifact(input_dict, SCHEMA),
     )
 
 
-def _decided(report: GateReport, serving_seq: int) -> Decided:
-    return Decided(
-        number=report.candidate.number,
-        verdict=report.verdict,
-        digest=report.candidate.digest,
-        alias=report.alias,
-        baseline=report.baseline.number if report.baseline else None,
-        baseline_digest=report.baseline.digest if report.baseline else "",
-        serving_seq=serving_seq,
-        reasons=report.reasons,
-        notes=report.notes,
-        metrics=tuple(Metric(name, value, key) for name, key, value in report.metrics),
-        report=codec.encode(report),
-    )
+def _evaluate(
+    make_pipeline: Any,
+    job: own_evaluation.Job,
+    output: str,
+    candidate: str,
+    baseline: str | None,
+) -> Evaluation:
+    data = own_evaluation.identify(job)
+    own_evaluation.evaluate(job, make_pipeline, candidate, baseline, output)
+    return load_evaluation(output, data=data)
+
+
+def _read(evaluation: Any) -> Evaluation:
+    # MLMD counts in milliseconds; 0 where the orchestrator does not say.
+    created_at = evaluation.mlmd_artifact.create_time_since_epoch / 1000 or None
+    return load_evaluation(evaluation.uri, created_at=created_at)
+
+
+def _infra_blessing(input_dict: dict[str, list[Any]]) -> bool | None:
+    blessing = execution.optional_artifact(input_dict, INFRA_BLESSING)
+    return None if blessing is None else bool(model_utils.is_infra_validated(blessing))
 
 
 def _write_report(output: Any, report: GateReport) -> None:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from pathlib import Path
+import json
+import posixpath
+import re
+from collections.abc import Iterable
 from typing import Any
 
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.writers import eval_config_writer
 
+from tfx_registry.components.version_gate.tfma_records import Numbers, parse_records
 from tfx_registry.digest import digest_path
 from tfx_registry.errors import InvalidInputError, InvalidModelError
-from tfx_registry.gate import EvaluatedModel, Evaluation, MetricId
-from tfx_registry.records import SliceKey
+from tfx_registry.gate import DataIdentity, EvaluatedModel, Evaluation
 
-__all__ = ["AmbiguousEvaluationError", "UnreadableEvaluationError", "load_evaluation"]
+__all__ = [
+    "AmbiguousEvaluationError",
+    "CandidateMissingError",
+    "UnreadableEvaluationError",
+    "load_evaluation",
+]
 
-Values = dict[SliceKey, dict[MetricId, float]]
+#: TFMA's name for a location that it was not told.
+_UNKNOWN = "<unknown>"
+#: TFMA's file of the run's configuration; made after the metrics or beside them.
+_CONFIG_FILE = "eval_config.json"
+_SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d+)-of-(?P<count>\d+)(\.[a-z]+)?")
 
 
 class UnreadableEvaluationError(InvalidInputError):
@@ -26,133 +41,182 @@ class AmbiguousEvaluationError(InvalidInputError):
     """The result has several candidates. Evaluate one model and one baseline."""
 
 
-def load_evaluation(location: str) -> Evaluation:
+class CandidateMissingError(InvalidInputError):
+    """The result has numbers, and none under the candidate's name. Correct the model names."""
+
+
+def load_evaluation(
+    location: str, *, created_at: float | None = None, data: DataIdentity | None = None
+) -> Evaluation:
     """Reads a TFMA result.
 
     Args:
         location: The ModelEvaluation artifact, that is TFMA's output path.
+        created_at: When the artifact was made, in seconds since the epoch, where that is known.
+            The evaluation counts as made then or when its files were written, whatever is earlier.
+        data: Which examples were evaluated, where the caller knows more than TFMA.
 
     Returns:
-        The numbers of the candidate and of the baseline. For a path without a result, where TFMA
-        returns an empty one, the evaluation is empty.
+        The numbers of the candidate and of the baseline. Without a candidate where the path holds
+        no result (TFMA returns an empty one), and with a candidate without numbers where TFMA has
+        finished and found no example.
 
     Raises:
-        UnreadableEvaluationError: The files are damaged.
+        UnreadableEvaluationError: Files are damaged or missing.
         AmbiguousEvaluationError: There is more than one candidate.
+        CandidateMissingError: No number is about the candidate.
     """
     try:
-        overview = tfma.load_eval_result(location)
-        if overview.config is None:
+        files = _files(location)
+        config, data_location, _, places = eval_config_writer.load_eval_run(location)
+        if config is None:
             return Evaluation(location)
-        specs = list(overview.config.model_specs)
-        candidate_name = _only([s.name for s in specs if not s.is_baseline], location)
-        baselines = [s.name for s in specs if s.is_baseline]
-        numbers = _numbers(location)
-        candidate = tfma.load_eval_result(location, model_name=candidate_name)
-        baseline = tfma.load_eval_result(location, model_name=baselines[0]) if baselines else None
-    except AmbiguousEvaluationError:
-        raise
+        _check_shards(files)
+        models, differences = parse_records(tfma.load_metrics(location))
+        facts = _Facts.read(location, files, created_at)
     except Exception as error:
         raise UnreadableEvaluationError(
             f"cannot read the evaluation at {location!r}",
             f"{type(error).__name__}: {error}"[:300],
             "run the evaluation again",
         ) from error
-    # A result about one model may call it by no name, whatever the config says.
-    own = {**numbers.get("", {}), **numbers.get(candidate_name, {})}
+    specs = list(config.model_specs)
+    name = _only([spec.name for spec in specs if not spec.is_baseline], specs, location)
+    baselines = [spec.name for spec in specs if spec.is_baseline]
+    own = _own_numbers(name, models, places, baselines, location)
+    difference = differences.get(name, Numbers())
+    known = data_location if data_location != _UNKNOWN else ""
     return Evaluation(
         location=location,
-        candidate=_model_at(candidate.model_location, own),
-        baseline=_model_at(baseline.model_location, numbers.get(baselines[0], {}))
-        if baseline
+        candidate=_model_at(places.get(name) or places.get(""), own),
+        baseline=_model_at(places.get(baselines[0]), models.get(baselines[0], Numbers()))
+        if baselines
         else None,
-        data_location=candidate.data_location or "",
-        digest=_digest(location),
+        data_location=known,
+        digest=facts.digest,
+        differences=difference.values,
+        difference_intervals=difference.intervals,
+        cross_difference_intervals=difference.cross_intervals,
+        made_at=facts.made_at,
+        versions=facts.versions,
+        data=data or DataIdentity(location=known),
     )
 
 
-def _only(names: list[str], location: str) -> str:
+def _only(names: list[str], specs: list[Any], location: str) -> str:
     if len(names) > 1:
         raise AmbiguousEvaluationError(
             f"cannot decide on the evaluation at {location!r}",
             f"it has {len(names)} candidates: {', '.join(names)}",
             "evaluate one model and one baseline",
         )
+    if specs and not names:
+        raise CandidateMissingError(
+            f"cannot decide on the evaluation at {location!r}",
+            "it is of a baseline alone",
+            "evaluate the candidate as well",
+        )
     # TFMA fills in a nameless model where the config names none.
     return names[0] if names else ""
 
 
-def _model_at(location: str | None, metrics: Values) -> EvaluatedModel:
+def _own_numbers(
+    name: str,
+    models: dict[str, Numbers],
+    places: Any,
+    baselines: list[str],
+    location: str,
+) -> Numbers:
+    """Picks the candidate's numbers; a result about one model may call it by no name."""
+    for key in (name, ""):
+        if key in models:
+            return models[key]
+    if models:
+        found = ", ".join(repr(model) for model in sorted(models))
+        raise CandidateMissingError(
+            f"cannot decide on the evaluation at {location!r}",
+            f"its candidate is {name!r}, and its numbers are about {found}",
+            "give models and model specs the same names",
+        )
+    if name not in places and "" not in places and places:
+        known = ", ".join(repr(place) for place in sorted(places) if place not in baselines)
+        raise CandidateMissingError(
+            f"cannot decide on the evaluation at {location!r}",
+            f"its candidate is {name!r}, and it says only where {known or 'the baseline'} lay",
+            "give models and model specs the same names",
+        )
+    return Numbers()
+
+
+def _model_at(location: str | None, numbers: Numbers) -> EvaluatedModel:
     """Describes an evaluated model, with the digest of the bytes that lie there now."""
+    known = location if location and location != _UNKNOWN else ""
     try:
-        manifest = digest_path(location).manifest if location else ""
+        manifest = digest_path(known).manifest if known else ""
     except InvalidModelError:
         manifest = ""
-    return EvaluatedModel(location or "", manifest, metrics)
+    return EvaluatedModel(
+        known,
+        manifest,
+        metrics=numbers.values,
+        intervals=numbers.intervals,
+        cross_slices=numbers.cross_values,
+        cross_intervals=numbers.cross_intervals,
+    )
 
 
-def _numbers(location: str) -> dict[str, Values]:
-    """Reads every number of a result, by model, slice and whole metric key.
+@dataclasses.dataclass(frozen=True)
+class _Facts:
+    """What the files of a result say about it."""
 
-    `tfma.load_eval_result` leaves out of the key whether examples were weighted, so that one
-    number would hide the other.
-    """
-    found: dict[str, Values] = {}
-    for record in tfma.load_metrics(location):
-        if record.WhichOneof("slicing_spec_oneof") == "cross_slice_key":
-            continue
-        key = _slice_key(record.slice_key)
-        for pair in record.metric_keys_and_values:
-            number = _number(pair.value)
-            if number is None or pair.key.is_diff:
-                continue
-            row = found.setdefault(pair.key.model_name, {}).setdefault(key, {})
-            metric = _metric_id(pair.key)
-            if metric in row:
-                raise ValueError(f"{metric} stands twice in the slice {key}")
-            row[metric] = number
-    return found
+    digest: str
+    made_at: float | None
+    versions: dict[str, str]
 
-
-def _slice_key(key: Any) -> SliceKey:
-    pairs = []
-    for single in key.single_slice_keys:
-        value = getattr(single, single.WhichOneof("kind"))
-        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-        pairs.append((str(single.column), text))
-    return tuple(sorted(pairs))
+    @classmethod
+    def read(cls, location: str, files: list[str], created_at: float | None) -> _Facts:
+        sha = hashlib.sha256()
+        times = [created_at] if created_at else []
+        for name in files:
+            path = posixpath.join(location, name)
+            with tf.io.gfile.GFile(path, "rb") as stream:
+                content = hashlib.sha256(stream.read()).hexdigest()
+            sha.update(f"{content}  {name}\n".encode())
+            # Whole seconds: the bits below are lost in a copy of the files.
+            times.append(float(tf.io.gfile.stat(path).mtime_nsec // 1_000_000_000))
+        return cls(sha.hexdigest(), min(times, default=None), _versions(location, files))
 
 
-def _metric_id(key: Any) -> MetricId:
-    sub_key = [
-        f"{name}:{getattr(key.sub_key, field).value}"
-        for field, name in (("class_id", "classId"), ("k", "k"), ("top_k", "topK"))
-        if key.sub_key.HasField(field)
-    ]
-    weighting = "weighted" if key.example_weighted.value else ""
-    aggregation = key.aggregation_type.WhichOneof("type") or ""
-    return MetricId(key.name, key.output_name, ",".join(sub_key), aggregation, weighting)
+def _versions(location: str, files: list[str]) -> dict[str, str]:
+    if _CONFIG_FILE not in files:
+        return {}
+    with tf.io.gfile.GFile(posixpath.join(location, _CONFIG_FILE), "r") as stream:
+        version = json.loads(stream.read()).get("version")
+    return {"tensorflow-model-analysis": str(version)} if version else {}
 
 
-def _number(value: Any) -> float | None:
-    """Reads a TFMA metric value; with a confidence interval, the point value counts."""
-    kind = value.WhichOneof("type")
-    if kind == "double_value":
-        return float(value.double_value.value)
-    if kind == "bounded_value":
-        return float(value.bounded_value.value.value)
-    if kind == "t_distribution_value":
-        return float(value.t_distribution_value.unsampled_value.value)
-    return None
+def _files(location: str) -> list[str]:
+    """Lists the files of a result, on any file system that TensorFlow knows."""
+    if not location or not tf.io.gfile.isdir(location):
+        return []
+    found = []
+    for folder, _, names in tf.io.gfile.walk(location):
+        below = folder[len(location) :].strip("/")
+        found += [posixpath.join(below, name) for name in names]
+    return sorted(found)
 
 
-def _digest(location: str) -> str:
-    """Hashes the files of a result that lies on a local disk."""
-    folder = Path(location)
-    sha = hashlib.sha256()
-    if not folder.is_dir():
-        return ""
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        sha.update(f"{content}  {path.relative_to(folder).as_posix()}\n".encode())
-    return sha.hexdigest()
+def _check_shards(files: Iterable[str]) -> None:
+    """TFMA reads the shards of its files that are there; here all must be there."""
+    seen: dict[tuple[str, int], set[int]] = {}
+    for name in files:
+        shard = _SHARD.fullmatch(name)
+        if shard:
+            key = (shard["name"], int(shard["count"]))
+            seen.setdefault(key, set()).add(int(shard["number"]))
+    for (name, count), numbers in sorted(seen.items()):
+        missing = sorted(set(range(count)) - numbers)
+        if missing:
+            raise ValueError(f"of {count} shards of {name!r}, {missing[:5]} are missing")
+    if not any(name.split("-")[0].split(".")[0] == "metrics" for name in files):
+        raise ValueError("there is no file of metrics")

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from tfx.proto import pusher_pb2
+from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
+
+from tfx_registry import ModelRegistry
+from tfx_registry.components import GateReport, ModelVersion
+from tfx_registry.components.model_registrar.executor import Executor as Registrar
+from tfx_registry.components.promoter.executor import Executor as Promoter
+from tfx_registry.components.version_gate.executor import Executor as Gate
+from tfx_registry.gate import ChangeThreshold, GatePolicy, Reason, SliceSpec, ValueThreshold
+from tfx_registry.gate import GateReport as Report
 
 PEOPLE = 40
+BEAM_ARGS = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
+EVERY_AGE = [SliceSpec(), SliceSpec(["age"])]
+POLICY = GatePolicy(
+    [ValueThreshold("binary_accuracy", lower_bound=0.6, slices=EVERY_AGE)],
+    [ChangeThreshold("binary_accuracy", absolute=0.0, slices=EVERY_AGE)],
+    min_examples=10,
+)
 _THRESHOLD = "threshold { value_threshold { lower_bound { value: 0.4 } } }"
 
 
@@ -63,10 +85,11 @@ def _write_model(root: Path, sign_for_old: float) -> Path:
     return root
 
 
-def _write_examples(path: Path) -> None:
+def _write_examples(path: Path, compression: str = "") -> None:
     import tensorflow as tf
 
-    with tf.io.TFRecordWriter(str(path)) as writer:
+    options = tf.io.TFRecordOptions(compression_type=compression)
+    with tf.io.TFRecordWriter(str(path), options) as writer:
         for index in range(PEOPLE):
             x = 1.0 if index % 4 < 2 else -1.0
             features = {
@@ -115,8 +138,29 @@ def _evaluate(
         eval_config=config,
         data_location=str(examples),
         output_path=str(output),
+        pipeline_options=PipelineOptions(BEAM_ARGS),
     )
     return output
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The people as an Examples artifact, with an empty split beside them."""
+    import tensorflow as tf
+
+    root = tmp_path_factory.mktemp("examples")
+    for split in ("eval", "nobody"):
+        (root / f"Split-{split}").mkdir()
+    _write_examples(root / "Split-eval" / "data-00000-of-00001.gz", "GZIP")
+    options = tf.io.TFRecordOptions(compression_type="GZIP")
+    with tf.io.TFRecordWriter(str(root / "Split-nobody" / "data-00000-of-00001.gz"), options):
+        pass
+    made = standard_artifacts.Examples()
+    made.uri = str(root)
+    made.splits = ["eval", "nobody"]
+    made.span = 7
+    made.set_string_custom_property("input_fingerprint", "split:eval,num_files:1,xor:5")
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -151,6 +195,134 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
 def uri(tmp_path: Path) -> str:
     """URI of an empty registry."""
     return f"sqlite:///{tmp_path}/registry.sqlite"
+
+
+class Pipeline:
+    """Calls the executors one after the other, as one run of a pipeline would."""
+
+    def __init__(self, root: Path, uri: str) -> None:
+        self.root = root
+        self.uri = uri
+        self.serving = root / "serving" / "ages"
+        self.counter = 0
+
+    def output(self, cls: Any) -> Any:
+        self.counter += 1
+        made = cls()
+        made.uri = str(self.root / "out" / f"{cls.TYPE_NAME}-{self.counter}")
+        Path(made.uri).mkdir(parents=True)
+        made.id = self.counter
+        return made
+
+    def model(self, path: Path) -> Any:
+        made = standard_artifacts.Model()
+        made.uri, made.id = str(path), 7
+        return made
+
+    def register(self, path: Path, **properties: Any) -> Any:
+        output = self.output(ModelVersion)
+        Registrar().Do(
+            {"model": [self.model(path)]},
+            {"model_version": [output]},
+            {"model_name": "ages", "registry": self.uri, **properties},
+        )
+        return output
+
+    def gate(
+        self,
+        version: Any,
+        path: Path,
+        evaluation: Path,
+        policy: GatePolicy | None = None,
+        **inputs: Any,
+    ) -> tuple[Any, Report]:
+        """Decides on an evaluation that is handed over."""
+        result = standard_artifacts.ModelEvaluation()
+        result.uri = str(evaluation)
+        found = {"model_version": version, "model": self.model(path), "evaluation": result}
+        return self._decide(Gate(), {**found, **inputs}, {}, {}, policy)
+
+    def evaluate_and_gate(
+        self,
+        version: Any,
+        path: Path,
+        policy: GatePolicy | None = None,
+        *,
+        eval_config: Any,
+        splits: Sequence[str] = ("eval",),
+        given: Path | None = None,
+        **inputs: Any,
+    ) -> tuple[Any, Report]:
+        """Lets the gate evaluate by itself; the result is at `self.evaluation`."""
+        found = {"model_version": version, "model": self.model(path), **inputs}
+        if given is not None:
+            found["given_evaluation"] = standard_artifacts.ModelEvaluation()
+            found["given_evaluation"].uri = str(given)
+        output = self.output(standard_artifacts.ModelEvaluation)
+        self.evaluation = Path(output.uri)
+        context = Gate.Context(make_beam_pipeline_fn=lambda: beam.Pipeline(argv=BEAM_ARGS))
+        properties = {
+            "eval_config": proto_utils.proto_to_json(eval_config),
+            "example_splits": json.dumps(list(splits)),
+        }
+        return self._decide(Gate(context), found, {"evaluation": [output]}, properties, policy)
+
+    def _decide(
+        self, executor: Any, inputs: Any, outputs: Any, properties: Any, policy: Any
+    ) -> tuple[Any, Report]:
+        blessing, report = self.output(standard_artifacts.ModelBlessing), self.output(GateReport)
+        executor.Do(
+            {key: [value] for key, value in inputs.items()},
+            {"blessing": [blessing], "report": [report], **outputs},
+            {"policy": (policy or POLICY).to_json(), "registry": self.uri, **properties},
+        )
+        text = (Path(report.uri) / "report.json").read_text(encoding="utf-8")
+        return blessing, Report.from_json(text)
+
+    @staticmethod
+    def codes(report: Report) -> set[Reason | None]:
+        """The reasons of a decision."""
+        return {check.reason for check in report.failures}
+
+    def promote(
+        self, version: Any, path: Path, required_approvals: float = 0.0, **inputs: Any
+    ) -> Any:
+        output = self.output(standard_artifacts.PushedModel)
+        destination = pusher_pb2.PushDestination()
+        destination.filesystem.base_directory = str(self.serving)
+        Promoter().Do(
+            {
+                "model": [self.model(path)],
+                "model_version": [version],
+                **{key: [value] for key, value in inputs.items()},
+            },
+            {"pushed_model": [output]},
+            {
+                "push_destination": proto_utils.proto_to_json(destination),
+                "registry": self.uri,
+                # As Kubeflow hands it over.
+                "required_approvals": required_approvals,
+            },
+        )
+        return output
+
+    def visible(self) -> list[str]:
+        children = self.serving.iterdir() if self.serving.exists() else []
+        return sorted(c.name for c in children if c.name != ".tfx_registry")
+
+    def versions(self) -> list[Any]:
+        with ModelRegistry.open(self.uri) as registry:
+            return registry.list_versions("ages", newest_first=False)
+
+    def events(self) -> int:
+        with ModelRegistry.open(self.uri) as registry:
+            return len(registry.history("ages"))
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, uri: str) -> Pipeline:
+    """The executors, one after the other, on an empty registry."""
+    return Pipeline(tmp_path, uri)
 
 
 def artifact(cls: Any, uri: Path | str, identifier: int = 1) -> Any:

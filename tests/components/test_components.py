@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import tensorflow_model_analysis as tfma
 from tfx import types
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
 
 import tfx_registry
 from tfx_registry import components
@@ -33,6 +36,23 @@ def channel(cls: Any) -> Any:
 MODEL = channel(standard_artifacts.Model)
 EVALUATION = channel(standard_artifacts.ModelEvaluation)
 VERSION = channel(ModelVersion)
+EXAMPLES = channel(standard_artifacts.Examples)
+CONFIG = tfma.EvalConfig(
+    model_specs=[tfma.ModelSpec(label_key="label")],
+    metrics_specs=[
+        tfma.MetricsSpec(
+            metrics=[
+                tfma.MetricConfig(
+                    class_name="AUC",
+                    threshold=tfma.MetricThreshold(
+                        value_threshold=tfma.GenericValueThreshold(lower_bound={"value": 0.8})
+                    ),
+                )
+            ]
+        )
+    ],
+)
+TWO_MODELS = tfma.EvalConfig(model_specs=[tfma.ModelSpec(name="a"), tfma.ModelSpec(name="b")])
 
 
 @pytest.mark.parametrize(
@@ -105,6 +125,94 @@ def test_parameters_are_text() -> None:
     assert registrar.exec_properties["hyperparameters"] == '{"epochs":"3"}'
     gate = VersionGate(VERSION, MODEL, EVALUATION, POLICY)
     assert GatePolicy.from_json(gate.exec_properties["policy"]) == POLICY
+
+
+def test_a_gate_is_handed_an_evaluation_or_makes_one_or_both() -> None:
+    shared = {"model_version", "model"}
+    given = VersionGate(VERSION, MODEL, EVALUATION, POLICY)
+    assert set(given.inputs) == {*shared, "evaluation"}
+    assert set(given.outputs) == {"blessing", "report"}
+    own = VersionGate(VERSION, MODEL, None, POLICY, examples=EXAMPLES, eval_config=CONFIG)
+    assert set(own.inputs) == {*shared, "examples"}
+    assert set(own.outputs) == {"blessing", "report", "evaluation"}
+    assert own.outputs["evaluation"].type is standard_artifacts.ModelEvaluation
+    both = VersionGate(
+        VERSION,
+        MODEL,
+        EVALUATION,
+        POLICY,
+        examples=EXAMPLES,
+        eval_config=CONFIG,
+        schema=channel(standard_artifacts.Schema),
+        infra_blessing=channel(standard_artifacts.InfraBlessing),
+        example_splits=["test", "late"],
+    )
+    assert set(both.inputs) == {
+        *shared, "given_evaluation", "examples", "schema", "infra_blessing"
+    }  # fmt: skip
+    assert set(both.outputs) == {"blessing", "report", "evaluation"}
+    assert both.exec_properties["example_splits"] == '["test","late"]'
+    assert {node.type for node in (given, own, both)} == {
+        "tfx_registry.components.version_gate.component.VersionGate"
+    }
+
+
+def test_what_a_gate_is_told_is_text_that_any_orchestrator_takes() -> None:
+    gate = VersionGate(VERSION, MODEL, None, POLICY, examples=EXAMPLES, eval_config=CONFIG)
+    assert {type(value) for value in gate.exec_properties.values()} == {str, type(None)}
+    parsed = tfma.EvalConfig()
+    proto_utils.json_to_proto(gate.exec_properties["eval_config"], parsed)
+    assert parsed == CONFIG
+    assert gate.exec_properties["example_splits"] == '["eval"]'
+
+
+def test_the_policy_may_be_the_eval_config() -> None:
+    gates = [
+        VersionGate(VERSION, MODEL, None, None, examples=EXAMPLES, eval_config=CONFIG),
+        VersionGate(VERSION, MODEL, EVALUATION, None, eval_config=CONFIG),
+    ]
+    for gate in gates:
+        policy = GatePolicy.from_json(gate.exec_properties["policy"])
+        (rule,) = policy.value_thresholds
+        assert (rule.metric, rule.lower_bound) == ("auc", 0.8)
+
+
+def test_a_gate_takes_beam_options_of_its_own() -> None:
+    gate = VersionGate(VERSION, MODEL, None, POLICY, examples=EXAMPLES, eval_config=CONFIG)
+    gate.with_beam_pipeline_args(["--runner=FlinkRunner"])
+    assert gate.executor_spec.beam_pipeline_args == ["--runner=FlinkRunner"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({}, "there are no numbers to decide on"),
+        ({"eval_config": CONFIG}, "there are no numbers to decide on"),
+        ({"examples": EXAMPLES}, "examples without eval_config"),
+        ({"evaluation": EVALUATION, "policy": None}, "there is no policy"),
+        ({"evaluation": EVALUATION, "eval_config": CONFIG}, "eval_config has no use"),
+        ({"evaluation": EVALUATION, "example_splits": ["eval"]}, "have no use without examples"),
+        (
+            {"evaluation": EVALUATION, "schema": channel(standard_artifacts.Schema)},
+            "have no use without examples",
+        ),
+        (
+            {"examples": EXAMPLES, "eval_config": CONFIG, "example_splits": "eval"},
+            "a list of names, not 'eval'",
+        ),
+        ({"examples": EXAMPLES, "eval_config": CONFIG, "example_splits": []}, "a list of names"),
+        ({"examples": EXAMPLES, "eval_config": "auc"}, "it is of the type str"),
+        ({"evaluation": EVALUATION, "policy": None, "eval_config": "auc"}, "EvalConfig"),
+        ({"examples": EXAMPLES, "eval_config": TWO_MODELS}, "2 models and 0 baselines"),
+        (
+            {"evaluation": EVALUATION, "policy": replace(POLICY, require_infra_blessing=True)},
+            "connect infra_blessing to InfraValidator",
+        ),
+    ],
+)
+def test_a_gate_that_could_not_decide_is_not_built(arguments: Any, why: str) -> None:
+    with pytest.raises(InvalidInputError, match=why):
+        VersionGate(VERSION, MODEL, **{"policy": POLICY, **arguments})
 
 
 @pytest.mark.parametrize(

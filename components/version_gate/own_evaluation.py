@@ -1,0 +1,243 @@
+"""The gate's own evaluation: TFMA on Beam, the candidate and what serves in one pass.
+
+Examples are read and models are loaded as stock Evaluator does it
+(tfx/components/evaluator/executor.py), so that the same EvalConfig gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import tensorflow_model_analysis as tfma
+from google.protobuf import json_format
+from tensorflow_model_analysis.utils import config_util
+from tfx.components.util import tfxio_utils
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, proto_utils
+from tfx_bsl.tfxio import tensor_adapter
+
+from tfx_registry.components import execution
+from tfx_registry.errors import InvalidInputError
+from tfx_registry.gate import DataIdentity
+from tfx_registry.inspection import digest_source
+
+__all__ = ["Job", "check_eval_config", "config_for", "evaluate", "identify"]
+
+_logger = logging.getLogger(__name__)
+
+_TELEMETRY_DESCRIPTORS = ["tfx_registry", "VersionGate"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the gate evaluates on, and how.
+
+    Attributes:
+        eval_config: TFMA's EvalConfig as JSON text.
+        examples: The Examples artifacts.
+        splits: Names of the splits that count.
+        schema: The Schema artifact, or None.
+    """
+
+    eval_config: str
+    examples: Sequence[Any]
+    splits: Sequence[str]
+    schema: Any = None
+
+
+def check_eval_config(config: Any) -> None:
+    """Checks that an EvalConfig is about one model, or about one and a baseline.
+
+    Args:
+        config: A `tfma.EvalConfig`.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    candidates = [spec.name for spec in config.model_specs if not spec.is_baseline]
+    baselines = [spec.name for spec in config.model_specs if spec.is_baseline]
+    if len(candidates) > 1 or len(baselines) > 1 or (baselines and not candidates):
+        raise InvalidInputError(
+            "invalid eval_config",
+            f"it has {len(candidates)} models and {len(baselines)} baselines; the gate evaluates "
+            "the candidate, and what serves as its baseline",
+            "give one model spec; the baseline is added where there is one",
+        )
+    for spec in config.model_specs:
+        if spec.signature_name == "eval" or spec.model_type == tfma.constants.TFMA_EVAL:
+            raise InvalidInputError(
+                "invalid eval_config",
+                "it asks for an EvalSavedModel, which is not what would serve",
+                "evaluate a serving signature",
+            )
+
+
+def config_for(eval_config: str, *, has_baseline: bool) -> Any:
+    """Completes an EvalConfig as stock Evaluator does, for one model or for two.
+
+    Unlike Evaluator, a single model spec is compared with the baseline also when it has a name.
+
+    Args:
+        eval_config: TFMA's EvalConfig as JSON text.
+        has_baseline: Whether there is a baseline; without one TFMA's rules on changes are dropped,
+            and the gate's policy says what that means.
+
+    Returns:
+        The `tfma.EvalConfig` to evaluate with.
+
+    Raises:
+        InvalidInputError: It is no EvalConfig, or one that the gate cannot evaluate.
+    """
+    config = tfma.EvalConfig()
+    try:
+        proto_utils.json_to_proto(eval_config, config)
+    except json_format.ParseError as error:
+        raise InvalidInputError(
+            "invalid eval_config", f"{error}"[:300], "give a tfma.EvalConfig"
+        ) from error
+    check_eval_config(config)
+    if has_baseline and len(config.model_specs) == 1:
+        # TFMA adds a baseline beside a spec without a name only.
+        config.model_specs[0].name = ""
+        for spec in config.metrics_specs:
+            del spec.model_names[:]
+    try:
+        config = config_util.update_eval_config_with_defaults(
+            config, has_baseline=has_baseline, rubber_stamp=True
+        )
+        config_util.verify_eval_config(config)
+    except ValueError as error:
+        raise InvalidInputError(
+            "invalid eval_config", f"{error}"[:300], "correct the EvalConfig"
+        ) from error
+    return config
+
+
+def evaluate(
+    job: Job,
+    make_pipeline: Callable[[], Any],
+    candidate: str,
+    baseline: str | None,
+    output: str,
+) -> None:
+    """Runs TFMA on Beam.
+
+    Args:
+        job: What to evaluate on, and how.
+        make_pipeline: Makes the Beam pipeline, with the options that the user chose.
+        candidate: Directory of the candidate's model.
+        baseline: Directory of the baseline's model, or None.
+        output: Directory for the result; what lies there is replaced.
+
+    Raises:
+        InvalidInputError: The configuration or the examples are unusable. Errors of TFMA and Beam
+            pass through.
+    """
+    config = config_for(job.eval_config, has_baseline=baseline is not None)
+    models = []
+    for spec in config.model_specs:
+        path = baseline if spec.is_baseline else candidate
+        _logger.info("evaluating %s as %r", path, spec.name)
+        models.append(
+            tfma.default_eval_shared_model(
+                eval_saved_model_path=path, model_name=spec.name, eval_config=config
+            )
+        )
+    schema = _read_schema(job.schema)
+    if fileio.exists(output):
+        fileio.rmtree(output)
+    fileio.makedirs(output)
+    patterns = _file_patterns(job)
+    make_tfxio = tfxio_utils.get_tfxio_factory_from_artifact(
+        examples=list(job.examples),
+        telemetry_descriptors=_TELEMETRY_DESCRIPTORS,
+        schema=schema,
+        raw_record_column_name=tfma.constants.ARROW_INPUT_COLUMN,
+    )
+    with make_pipeline() as pipeline:
+        batches = []
+        adapter = None
+        for number, pattern in enumerate(patterns):
+            tfxio = make_tfxio(pattern)
+            batches.append(pipeline | f"ReadExamples[{number}]" >> tfxio.BeamSource())
+            if schema is not None:
+                adapter = tensor_adapter.TensorAdapterConfig(
+                    arrow_schema=tfxio.ArrowSchema(),
+                    tensor_representations=tfxio.TensorRepresentations(),
+                )
+        _ = (
+            batches
+            | "FlattenExamples" >> beam.Flatten()
+            | "Evaluate"
+            >> tfma.ExtractEvaluateAndWriteResults(
+                eval_shared_model=models[0] if len(models) == 1 else models,
+                eval_config=config,
+                output_path=output,
+                display_only_data_location=",".join(a.uri for a in job.examples),
+                tensor_adapter_config=adapter,
+            )
+        )
+
+
+def identify(job: Job) -> DataIdentity:
+    """Says which examples a job is about.
+
+    Args:
+        job: The job.
+
+    Returns:
+        Where they lie, what the artifacts say of themselves, and a digest of the files of the
+        splits where they are on a local disk and not too large.
+    """
+    uris = _split_uris(job)
+    digests = [digest_source(uri) for uri in uris]
+    properties: dict[str, str] = {}
+    for number, artifact in enumerate(job.examples):
+        prefix = f"{number}." if len(job.examples) > 1 else ""
+        for name, value in execution.properties_of(artifact).items():
+            properties[prefix + name] = value
+    return DataIdentity(
+        location=",".join(str(artifact.uri) for artifact in job.examples),
+        splits=tuple(job.splits),
+        properties=properties,
+        digest=_combined(digests),
+    )
+
+
+def _combined(digests: Sequence[str]) -> str:
+    """Joins the digests of splits; of one it is its own, of which one is unknown nothing."""
+    if not all(digests):
+        return ""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _file_patterns(job: Job) -> list[str]:
+    return [io_utils.all_files_pattern(uri) for uri in _split_uris(job)]
+
+
+def _split_uris(job: Job) -> list[str]:
+    examples = list(job.examples)
+    try:
+        return [
+            uri for split in job.splits for uri in artifact_utils.get_split_uris(examples, split)
+        ]
+    except ValueError as error:
+        raise InvalidInputError(
+            f"cannot evaluate on the splits {', '.join(map(repr, job.splits))}",
+            f"{error}"[:300],
+            "name splits of the examples in example_splits",
+        ) from error
+
+
+def _read_schema(artifact: Any) -> Any:
+    if artifact is None:
+        return None
+    return io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(artifact.uri))
