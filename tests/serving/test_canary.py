@@ -392,22 +392,19 @@ def test_going_back_leaves_a_trial_alone(serving: Place) -> None:
     assert serving.said() == ((1, 3), {"stable": 1, "canary": 3})
 
 
-def test_a_rollback_wins_over_a_rollout_that_waits(serving: Place) -> None:
+@pytest.mark.parametrize("canary", [True, False])
+def test_a_rollback_wins_over_a_rollout_that_waits(
+    serving: Place, monkeypatch: pytest.MonkeyPatch, canary: bool
+) -> None:
     serving.promote(2)
 
-    class Meanwhile(Refusing):
-        def load(self, path: str) -> Loaded:
-            if Path(path).name == "3" and serving.aliases()["production"] == 2:
-                roll_back_by_config(
-                    serving.registry, MODEL, serving.base, reason="at night",
-                    servers=Servers(no_wait=True),
-                )  # fmt: skip
-            return super().load(path)
+    def meanwhile(*_: object) -> None:
+        roll_back_by_config(serving.registry, MODEL, serving.base, reason="at night")
 
-    serving.running[0]._manager._loader = Meanwhile()
-    with pytest.raises((ConflictError, NotServedError)):
-        serving.promote(3, servers=dataclasses.replace(serving.servers, deadline_seconds=2))
-    settle(serving.registry, MODEL, serving.base)
+    with monkeypatch.context() as patch:
+        patch.setattr("tfx_registry.operations.rollouts.check_servers", meanwhile)
+        with pytest.raises(ConflictError, match="since it was begun: a rollback"):
+            serving.promote(3, canary=canary)
     assert serving.said() == ((1,), {"stable": 1})
     assert serving.aliases() == {"production": 1}
     assert serving.registry.head(MODEL).rollouts == {}

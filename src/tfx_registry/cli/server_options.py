@@ -74,8 +74,8 @@ def server_options(*, on_failure: bool, no_wait: bool = True) -> Callable[[Comma
             "--wait-for",
             multiple=True,
             metavar="URL",
-            help="REST URL of a model server, such as http://host:8501: wait until it has followed. "
-            "May be repeated.",
+            help="REST URL of a model server, such as http://host:8501: wait until it has "
+            "followed. May be repeated.",
         )(wrapped)
 
     return decorate
