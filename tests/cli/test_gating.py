@@ -106,8 +106,8 @@ def test_explain_says_everything(run, gated: str) -> None:
         f"policy digest {POLICY.digest}",
         f"UTC by ada: event {event.seq}, decision 1 of 1",
         "why nightly run",
-        "✗ fail sex=male auc value >= 0.8 0.4 0.9",
-        "✓ pass overall auc absolute change at least -0.01 0.91 0.9 0.01",
+        "✗ fail sex=male auc value >= 0.8 0.4 0.9 0.3 to 0.5 40",
+        "✓ pass overall auc absolute change at least -0.01 0.91 0.9 0.01 -0.005 to 0.025 100",
     ):
         assert text in said, text
     assert shown.out.index("✗ fail") < shown.out.index("✓ pass")

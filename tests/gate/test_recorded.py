@@ -120,7 +120,7 @@ def again(report: GateReport) -> Evaluation:
     return evaluation_of(report, "c", "b")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(evaluations(), policies)
 def test_the_recorded_policy_gives_the_recorded_decision(
     evaluation: Evaluation, policy: GatePolicy
@@ -137,7 +137,7 @@ def test_the_recorded_policy_gives_the_recorded_decision(
     }
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(evaluations(), policies, policies)
 def test_another_policy_decides_as_on_the_evaluation_itself_or_not_at_all(
     evaluation: Evaluation, policy: GatePolicy, other: GatePolicy

@@ -53,7 +53,7 @@ def explain(
 @click.option("--policy", "policy_file", type=click.Path(path_type=Path), metavar="FILE",
               help="What the version must show: YAML, JSON, or an EvalConfig of TFMA.  "
               "[default: the policy of the recorded decision]")  # fmt: skip
-@click.option("--evaluation", type=click.Path(path_type=Path), metavar="PATH",
+@click.option("--evaluation", metavar="PATH",
               help="The folder of a TFMA result, or a report.json of VersionGate.")  # fmt: skip
 @click.option("--from-decision", is_flag=True,
               help="Use the numbers that were kept with the recorded decision.")  # fmt: skip
@@ -72,7 +72,7 @@ def gate(
     settings: Settings,
     ref: str,
     policy_file: Path | None,
-    evaluation: Path | None,
+    evaluation: str | None,
     from_decision: bool,
     which: int | None,
     alias_name: str,
@@ -129,7 +129,7 @@ def gate(
 
 
 def _check_sources(
-    evaluation: Path | None, from_decision: bool, record: bool, as_of: str | None
+    evaluation: str | None, from_decision: bool, record: bool, as_of: str | None
 ) -> None:
     if (evaluation is None) is not from_decision:
         raise InvalidInputError(
@@ -156,7 +156,7 @@ def _recorded_policy(version: Version, before: what_if.Recorded | None) -> GateP
         raise InvalidInputError(
             f"cannot decide on {version.ref}", "no policy was recorded for it", "give --policy"
         )
-    return codec.decode(GatePolicy, before.report.policy)
+    return GatePolicy.from_dict(codec.encode(before.report.policy))
 
 
 def _is_about_then(

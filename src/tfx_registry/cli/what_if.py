@@ -155,13 +155,14 @@ def numbers_of(registry: ModelRegistry, version: Version, report: GateReport | N
     return Numbers(evaluation_of(report, version.facts.manifest, manifest), report)
 
 
-def numbers_at(registry: ModelRegistry, version: Version, path: Path) -> Numbers:
+def numbers_at(registry: ModelRegistry, version: Version, location: str) -> Numbers:
     """Reads numbers from a TFMA result, or from the report that VersionGate wrote.
 
     Args:
         registry: The registry.
         version: The version.
-        path: The folder of a TFMA result, or a file with a report as JSON.
+        location: The folder of a TFMA result, which may lie in an object store, or a file with a
+            report as JSON.
 
     Returns:
         The numbers, or why the result cannot be looked at.
@@ -170,17 +171,18 @@ def numbers_at(registry: ModelRegistry, version: Version, path: Path) -> Numbers
         InvalidInputError: There is nothing, the file is no report or about something else, or TFMA
             is not installed.
     """
+    path = Path(location)
+    if "://" in location or path.is_dir():
+        return _read_tfma(location)
     if not path.exists():
         raise InvalidInputError(
-            f"cannot read the evaluation {str(path)!r}", "there is nothing", "check the path"
+            f"cannot read the evaluation {location!r}", "there is nothing", "check the path"
         )
-    if path.is_dir():
-        return _read_tfma(str(path))
     try:
         report = GateReport.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, CodecError) as error:
         raise InvalidInputError(
-            f"cannot read the report {str(path)!r}",
+            f"cannot read the report {location!r}",
             str(error),
             "give the folder of a TFMA result, or a report.json that VersionGate wrote",
         ) from error
