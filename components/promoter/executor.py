@@ -29,6 +29,7 @@ from tfx_registry.promotion import Promotion, promote
 from tfx_registry.records import Verdict, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.saved_model import find_saved_model
+from tfx_registry.serving.sharing import share_tree
 
 __all__ = ["REGISTRY", "Executor"]
 
@@ -93,6 +94,7 @@ class Executor(base_executor.BaseExecutor):
                 pushed.set_string_custom_property(NOT_PUSHED_REASON, refusal)
                 return
             source = find_saved_model(model.uri) or Path(model.uri)
+            copied: list[int] = []
             promotion = promote(
                 registry,
                 pointer.model,
@@ -101,8 +103,10 @@ class Executor(base_executor.BaseExecutor):
                 alias=alias,
                 source=source,
                 required_approvals=required,
+                progress=copied.append,
             )
-            _mark_pushed(pushed, promotion)
+            # What was copied just now was compared with the digest, byte by byte.
+            _mark_pushed(pushed, promotion, source if copied else Path(promotion.path))
             if exec_properties.get(RETENTION):
                 _prune(registry, promotion, exec_properties[RETENTION], pushed)
 
@@ -172,9 +176,18 @@ def _is_blessed(blessing: Any, model: Any, version: Version) -> bool:
     return bool(model_utils.is_model_blessed(blessing))
 
 
-def _mark_pushed(pushed: Any, promotion: Promotion) -> None:
-    """Fills in PushedModel as Pusher does: its directory holds the model, too."""
-    shutil.copytree(promotion.path, pushed.uri, dirs_exist_ok=True)
+def _mark_pushed(pushed: Any, promotion: Promotion, source: Path) -> None:
+    """Fills in PushedModel as Pusher does: its directory holds the model, too.
+
+    It takes no room where it can share that of the model artifact. With what a server loads it
+    shares nothing that could be written to: that is copied.
+    """
+    target = Path(pushed.uri)
+    if source == Path(promotion.path):
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+    else:
+        share_tree(source, target)
     pushed.set_int_custom_property(PUSHED, 1)
     pushed.set_string_custom_property(PUSHED_DESTINATION, promotion.path)
     pushed.set_string_custom_property(PUSHED_VERSION, str(promotion.version.number))

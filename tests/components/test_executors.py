@@ -53,7 +53,10 @@ def test_the_whole_way_of_a_good_model(pipeline: Any, evaluated: Any) -> None:
     assert pushed.get_int_custom_property("pushed") == 1
     assert pushed.get_string_custom_property("pushed_version") == "1"
     assert pushed.get_string_custom_property("pushed_destination") == str(pipeline.serving / "1")
-    assert (Path(pushed.uri) / "saved_model.pb").exists()
+    assert digest_path(pushed.uri) == digest_path(evaluated.good / "Format-Serving")
+    # It takes no room of its own, and shares nothing with what serves.
+    for served in (pipeline.serving / "1").rglob("*.*"):
+        assert served.stat().st_nlink == 1, served
     assert pipeline.visible() == ["1"]
     (found,) = pipeline.versions()
     assert found.state is VersionState.SERVING
@@ -118,6 +121,8 @@ def test_equal_bytes_pass_against_themselves(pipeline: Any, evaluated: Any) -> N
     assert report.reasons == ()
     pushed = pipeline.promote(again, evaluated.good, blessing=blessing)
     assert pushed.get_int_custom_property("pushed") == 1
+    # Nothing was copied, so it is not known whether the model artifact still has these bytes.
+    assert digest_path(pushed.uri) == digest_path(pipeline.serving / "1")
     assert pipeline.visible() == ["1"]
 
 

@@ -1,0 +1,82 @@
+"""A second name for a model: without a second copy where that is possible."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tfx_registry import syscalls
+from tfx_registry.digest import digest_path
+from tfx_registry.serving.sharing import share_tree
+
+
+@pytest.fixture
+def model(plain_model: Path) -> Path:
+    (plain_model / "empty").mkdir()
+    return plain_model
+
+
+def check(model: Path, target: Path) -> None:
+    assert digest_path(target) == digest_path(model)
+    assert (target / "empty").is_dir()
+
+
+def test_a_file_system_without_shared_blocks_links(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(syscalls, "clone", lambda *_: False)
+    target = tmp_path / "pushed" / "1"
+    target.mkdir(parents=True)
+    (target / "left").write_text("by an earlier try", encoding="utf-8")
+    assert share_tree(model, target) == "hard link"
+    check(model, target)
+    assert (target / "model.txt").samefile(model / "model.txt")
+    assert share_tree(model, target) == "hard link"
+    check(model, target)
+
+
+def test_shared_blocks_come_first(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clone(source: int, target: int) -> bool:
+        os.write(target, os.pread(source, 1 << 20, 0))
+        return True
+
+    monkeypatch.setattr(syscalls, "clone", clone)
+    assert share_tree(model, tmp_path / "pushed") == "reflink"
+    check(model, tmp_path / "pushed")
+    assert not (tmp_path / "pushed" / "model.txt").samefile(model / "model.txt")
+
+
+@pytest.mark.parametrize("error", [errno.EXDEV, errno.EPERM, errno.EMLINK])
+def test_what_cannot_be_linked_is_copied(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    original, calls = os.link, list[object]()
+
+    def link(*arguments: object, **named: object) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:  # after it has begun well
+            raise OSError(error, os.strerror(error))
+        original(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(syscalls, "clone", lambda *_: False)
+    monkeypatch.setattr(os, "link", link)
+    assert share_tree(model, tmp_path / "pushed") == "copy"
+    check(model, tmp_path / "pushed")
+    assert (tmp_path / "pushed" / "model.txt").stat().st_nlink == 1
+
+
+def test_other_errors_are_errors(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(syscalls, "clone", lambda *_: False)
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(OSError, match="No space left"):
+        share_tree(model, tmp_path / "pushed")
