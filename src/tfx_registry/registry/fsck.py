@@ -1,4 +1,4 @@
-"""Compares head, versions and content index with the log, and rebuilds them from it.
+"""Compares head, versions, content index and edges with the log, and rebuilds them from it.
 
 The log is the truth and is never touched. Where it does not hold together itself, nothing of that
 model is repaired: a state that follows from a damaged log would look right and be wrong.
@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from tfx_registry.names import model_key
 from tfx_registry.records import Head
@@ -29,7 +29,7 @@ from tfx_registry.registry.replay import Replay
 from tfx_registry.registry.store import AppendConflict, StateRepair, Store, StoredKeys
 from tfx_registry.registry.verify import Damage, read_log
 
-__all__ = ["FsckReport", "check", "check_model", "repair"]
+__all__ = ["FsckReport", "LinkedStore", "check", "check_model", "repair"]
 
 _TRIES = 10
 _BATCH = 500
@@ -45,6 +45,17 @@ _MORE_THAN_THE_LOG = frozenset({"version.ahead", "version.extra", "content.extra
 
 #: A place in the state: ("head", None), ("version", 3) or ("content", "ab12...").
 _Place = tuple[str, Any]
+
+
+@runtime_checkable
+class LinkedStore(Protocol):
+    """A store that keeps edges between records, and where other nodes may lie beside them."""
+
+    def check_links(self, model: str, last: int, *, mend: bool) -> list[Damage]:
+        """Compares the edges with the log up to event `last`; writes missing ones on `mend`."""
+
+    def find_strays(self) -> list[Damage]:
+        """Names what looks like a record of the registry and has not the key of one."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,6 @@ def _run(store: Store, model: str | None, *, repairing: bool) -> FsckReport:
     events, left, repaired = 0, list[Damage](), list[Damage]()
     for key, keys in found.items():
         checked = check_model(store, key, keys)
-        events += checked.replay.verifier.count
         first = checked.findings
         for _ in range(_TRIES if repairing else 0):
             if not checked.findings or not all(f.repairable for f in checked.findings):
@@ -125,9 +135,29 @@ def _run(store: Store, model: str | None, *, repairing: bool) -> FsckReport:
                 store.put_state(checked.replay.verifier.model, checked.repair())
             # Once more with the log as it is now: a writer may have been at work meanwhile.
             checked = check_model(store, key, store.scan().get(key, StoredKeys()))
-        repaired += [finding for finding in first if finding not in checked.findings]
-        left += checked.findings
+        events += checked.replay.verifier.count
+        findings = checked.findings
+        if isinstance(store, LinkedStore) and not checked.findings:
+            links = _check_links(store, checked.replay, repairing=False)
+            if repairing and any(finding.repairable for finding in links):
+                _check_links(store, checked.replay, repairing=True)
+                findings = _check_links(store, checked.replay, repairing=False)
+            else:
+                findings = links
+            first = first + links
+        repaired += [finding for finding in first if finding not in findings]
+        left += findings
+    if isinstance(store, LinkedStore):
+        left += [
+            finding
+            for finding in store.find_strays()
+            if model is None or model_key(finding.model) == model_key(model)
+        ]
     return FsckReport(len(found), events, tuple(left), tuple(repaired))
+
+
+def _check_links(store: LinkedStore, replay: Replay, *, repairing: bool) -> list[Damage]:
+    return store.check_links(replay.verifier.model, replay.verifier.seq, mend=repairing)
 
 
 class ModelCheck:
@@ -150,7 +180,7 @@ class ModelCheck:
     def run(self) -> None:
         """Reads the log, compares the state with it, and looks again where it may have changed."""
         places: Collection[_Place] | None = None
-        self._read_on(self._head_seq())
+        self._read_on(max(self._head_seq(), self._keys.last_event))
         for _ in range(_TRIES):
             self._wrong = {} if self.replay.broken else dict(self._compare(places))
             if not self._wrong or not self._read_on(0):

@@ -91,6 +91,7 @@ class MemoryStore:
                 key in heads,
                 frozenset(number for model, number in versions if model == key),
                 frozenset(digest for model, digest in digests if model == key),
+                max((seq for model, seq in events if model == key), default=0),
             )
             for key in sorted(keys)
         }

@@ -6,7 +6,6 @@ lineage queries of ML Metadata itself are not in every release.
 
 from __future__ import annotations
 
-import hashlib
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -59,7 +58,7 @@ def upstream(read: Read, version: Version) -> LineageGraph:
     builder = GraphBuilder(version_id(version.model, version.number))
     builder.add(version_node(version))
     store = _Reader(read)
-    walk = _Walk(store, builder, {_source_id(s): s for s in version.sources})
+    walk = _Walk(store, builder, {mlmd_store._source_id(s): s for s in version.sources})
     for artifact_id, role in walk.sources_of(version):
         walk.artifacts.append(artifact_id)
         builder.connect(_artifact_id(artifact_id), version_id(version.model, version.number), role)
@@ -171,12 +170,6 @@ def _may_be_a_model(node: Node) -> bool:
     return node.kind is NodeKind.ARTIFACT and (
         node.type_name.endswith("Model") or "tfx_version" not in node.properties
     )
-
-
-def _source_id(source: LineageSource) -> str:
-    """The external id of a source that no pipeline wrote; see `MlmdStore`."""
-    key = hashlib.sha256(f"{source.type_name}\n{source.uri}".encode()).hexdigest()
-    return f"tfx_registry:s:{key}"
 
 
 def _artifact_node(artifact: Any, source: LineageSource | None) -> Node:

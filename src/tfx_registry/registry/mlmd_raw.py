@@ -16,7 +16,6 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx_registry import codec
 from tfx_registry.records import Version
 from tfx_registry.registry import mlmd_store as nodes
-from tfx_registry.registry.access import POLICY_LOG
 from tfx_registry.registry.mlmd_store import MlmdStore
 from tfx_registry.registry.mlmd_text import encode_text, plain_text, read_text, write_record
 from tfx_registry.registry.session import NothingFoundError
@@ -37,6 +36,11 @@ def scan(store: MlmdStore) -> dict[str, StoredKeys]:
             ("artifacts", nodes.CONTENT_TYPE, "tfx_registry:d:"),
         )
     )
+    last: dict[str, int] = {}
+    for key in _external_keys(store, "executions", nodes.EVENT_TYPE, "tfx_registry:e:"):
+        model, _, seq = key.rpartition("#")
+        if seq.isdecimal():
+            last[model] = max(last.get(model, 0), int(seq))
     numbers: dict[str, set[int]] = {}
     digests: dict[str, set[str]] = {}
     for model, _, number in (key.rpartition("@") for key in versions):
@@ -44,15 +48,14 @@ def scan(store: MlmdStore) -> dict[str, StoredKeys]:
             numbers.setdefault(model, set()).add(int(number))
     for model, _, digest in (key.rpartition("#") for key in contents):
         digests.setdefault(model, set()).add(digest)
-    # A log without versions is not found by them.
-    policy = {POLICY_LOG} if read_events(store, POLICY_LOG, 1, 1) else set()
     return {
         model: StoredKeys(
             model in heads,
             frozenset(numbers.get(model, ())),
             frozenset(digests.get(model, ())),
+            last.get(model, 0),
         )
-        for model in sorted({*heads, *numbers, *digests, *policy})
+        for model in sorted({*heads, *numbers, *digests, *last})
     }
 
 

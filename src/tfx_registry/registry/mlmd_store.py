@@ -12,7 +12,7 @@ import hashlib
 import operator
 import threading
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_metadata.proto import metadata_store_pb2 as pb
 
@@ -40,6 +40,9 @@ from tfx_registry.registry.store import (
     StoredRecord,
 )
 from tfx_registry.registry.uri import RegistryUri
+
+if TYPE_CHECKING:
+    from tfx_registry.registry.verify import Damage
 
 __all__ = ["RECORD", "MlmdStore", "decode_text", "encode_text", "plain_text"]
 
@@ -221,6 +224,18 @@ class MlmdStore:
 
     # Lineage; the walk is in mlmd_lineage, which only it loads.
 
+    def check_links(self, model: str, last: int, *, mend: bool) -> list[Damage]:
+        """See `fsck.LinkedStore`."""
+        from tfx_registry.registry import mlmd_links
+
+        return mlmd_links.check_links(self, model, last, mend=mend)
+
+    def find_strays(self) -> list[Damage]:
+        """See `fsck.LinkedStore`."""
+        from tfx_registry.registry import mlmd_links
+
+        return mlmd_links.find_strays(self)
+
     def upstream(self, version: Version) -> LineageGraph:
         """See `lineage.UpstreamStore`."""
         from tfx_registry.registry import mlmd_lineage
@@ -278,10 +293,9 @@ class MlmdStore:
             # Only the edge: passing the artifact itself would rewrite what the pipeline wrote.
             edge.artifact_id = known
             return None, edge
-        key = hashlib.sha256(f"{source.type_name}\n{source.uri}".encode()).hexdigest()
         artifact = pb.Artifact(
             type_id=self._types[SOURCE_TYPE],
-            external_id=f"tfx_registry:s:{key}",
+            external_id=_source_id(source),
             uri=plain_text(source.uri),
             state=pb.Artifact.LIVE,
         )
@@ -292,12 +306,14 @@ class MlmdStore:
         return artifact, edge
 
     def _pipeline_artifact(self, source: LineageSource) -> int | None:
-        """Finds the artifact that a pipeline wrote into this same database."""
+        """Finds the newest artifact that a pipeline wrote into this same database."""
+        return max((node.id for node in self._pipeline_artifacts(source)), default=None)
+
+    def _pipeline_artifacts(self, source: LineageSource) -> list[Any]:
         if not is_safe_in_a_query(source.uri):
-            return None
+            return []
         nodes = self._session.read(lambda s: s.get_artifacts_by_uri(source.uri))
-        ids = [n.id for n in nodes if n.type == source.type_name]
-        return max(ids, default=None)
+        return [node for node in nodes if node.type == source.type_name]
 
     def _context_id(self, model: str) -> int:
         external_id = _model_id(model)
@@ -355,6 +371,11 @@ def _version_id(model: str, number: int) -> str:
 
 def _content_id(model: str, digest: str) -> str:
     return f"tfx_registry:d:{model_key(model)}#{digest}"
+
+
+def _source_id(source: LineageSource) -> str:
+    key = hashlib.sha256(f"{source.type_name}\n{source.uri}".encode()).hexdigest()
+    return f"tfx_registry:s:{key}"
 
 
 def _event_id(model: str, seq: int) -> str:

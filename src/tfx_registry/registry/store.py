@@ -41,11 +41,13 @@ class StoredKeys:
         has_head: Whether there is a head.
         versions: Numbers of the versions.
         contents: Root digests in the content index.
+        last_event: Number of the last event, 0 if there is none.
     """
 
     has_head: bool = False
     versions: frozenset[int] = frozenset()
     contents: frozenset[str] = frozenset()
+    last_event: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,7 @@ class Store(Protocol):
         """
 
     def scan(self) -> dict[str, StoredKeys]:
-        """Looks for heads and versions everywhere; returns the keys by case-folded model name.
-
-        Events are not looked for: they may be large, and their numbers follow each other. The log
-        of the access policy is always among the keys if it has an event.
-        """
+        """Looks for records everywhere; returns the keys by case-folded model name."""
 
     def read_raw_head(self, model: str) -> StoredRecord | None:
         """Returns the head of a model as stored, or None."""

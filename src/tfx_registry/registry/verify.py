@@ -116,7 +116,7 @@ class LogVerifier:
     """Checks the events of one log, one after the other; knows only the last one and the tokens.
 
     Attributes:
-        model: Name of the model, as the first event spells it.
+        model: Name of the model, as the first event that can be read spells it.
         seq: Sequence number of the last event; 0 before the first.
         digest: Its digest.
         count: How many events were fed.
@@ -133,6 +133,8 @@ class LogVerifier:
         self.findings: list[Damage] = []
         self.unknown_kinds: Counter[str] = Counter()
         self._tokens: set[bytes] = set()
+        # The first event that can be read says how the name is spelled.
+        self._spelled = False
         # The chain is not compared across an event that is missing or was reported already.
         self._chained = True
 
@@ -210,9 +212,10 @@ class LogVerifier:
         )
 
     def _check_envelope(self, seq: int, event: Mapping[str, Any]) -> None:
-        if self.seq == 0:
+        if not self._spelled:
             fits = model_key(event["model"]) == model_key(self.model)
             self.model = event["model"] if fits else self.model
+            self._spelled = fits
         if event["model"] != self.model or event["seq"] != seq:
             self._find(
                 "event.misplaced",
