@@ -239,6 +239,20 @@ def test_other_levels_follow_from_standard_error_and_degrees_of_freedom() -> Non
     assert ends_at(same, 0.99).interval == dataclasses.replace(same, level=0.99)
 
 
+def test_one_degree_of_freedom_is_enough() -> None:
+    wide = ends_at(Interval(0.88, 0.92, 0.95, T, 0.01, 1), 0.99).interval
+    assert wide is not None
+    assert wide.upper == pytest.approx(0.9 + 63.656741 * 0.01)
+
+
+@pytest.mark.parametrize(("low", "high", "bound"), [(0.1, None, 0.1), (None, 0.2, 0.2)])
+def test_nan_fails_at_the_bound_there_is(
+    low: float | None, high: float | None, bound: float
+) -> None:
+    check = only_check(ValueThreshold("auc", low, high), evaluation(value=math.nan))
+    assert (check.reason, check.bound) == (Reason.NOT_A_NUMBER, bound)
+
+
 def test_a_level_that_cannot_be_told_is_named() -> None:
     ends = ends_at(Interval(0.88, 0.92, 0.95, QUANTILES), 0.99)
     assert ends.reason is Reason.INTERVAL_UNUSABLE

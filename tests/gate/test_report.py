@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
+
+import pytest
+
 from tfx_registry.gate import (
     Check,
     CheckKind,
@@ -11,7 +16,7 @@ from tfx_registry.gate import (
     IntervalKind,
     Reason,
 )
-from tfx_registry.gate.report import Compared
+from tfx_registry.gate.report import Compared, make_check
 from tfx_registry.records import Verdict
 
 #: As release 0.1 wrote it.
@@ -58,3 +63,17 @@ def test_intervals_and_data_come_back_from_json() -> None:
         serving_seq=7,
     )
     assert GateReport.from_json(report.to_json()) == report
+
+
+def test_a_quickly_made_check_is_a_check() -> None:
+    names = [field.name for field in dataclasses.fields(Check)]
+    values = [True, "m", Reason.NO_EXAMPLES, "r", "auc", (("a", "b"),), 1.0, 2.0, 3.0, 4.0, 5,
+              CheckKind.VALUE, (), Interval(0.0, 1.0), 0.95]  # fmt: skip
+    assert len(names) == len(values)
+    quick = make_check(*values)  # type: ignore[arg-type]
+    assert quick == Check(*values)  # type: ignore[arg-type]
+    assert list(vars(quick)) == names
+    assert pickle.loads(pickle.dumps(quick)) == quick
+    assert dataclasses.replace(quick, level=None).level is None
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        quick.passed = False  # type: ignore[misc]

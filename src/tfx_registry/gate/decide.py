@@ -105,18 +105,20 @@ def _problems_of(evaluation: Evaluation, situation: Situation) -> Iterator[Check
         )
 
 
-def _ask_rules(policy: GatePolicy, lookup: Lookup, *, compare: bool) -> Iterator[Check]:
+def _ask_rules(policy: GatePolicy, lookup: Lookup, *, compare: bool) -> list[Check]:
+    checks: list[Check] = []
     asked = Asked(lookup, policy.min_examples)
     for value_rule in _once(policy.value_thresholds):
-        yield from asked.ask(value_rule, answer_value(value_rule, policy))
+        checks += asked.ask(value_rule, answer_value(value_rule, policy))
     for change_rule in _once(policy.change_thresholds):
         # Without a baseline there is no change, but the numbers must be there all the same.
         answer = answer_change(change_rule, policy) if compare else check_present
-        yield from asked.ask(change_rule, answer)
+        checks += asked.ask(change_rule, answer)
     for no_worse in _once(policy.no_worse):
         dominance = Dominance(no_worse, policy)
-        yield from asked.ask(no_worse, dominance.answer if compare else check_present)
-        yield from dominance.conclude()
+        checks += asked.ask(no_worse, dominance.answer if compare else check_present)
+        checks += dominance.conclude()
+    return checks
 
 
 def _once(rules: Iterable[Rule]) -> Iterable[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import math
 import os
 from collections.abc import Mapping
@@ -49,9 +50,14 @@ class MetricId(NamedTuple):
 
     def __str__(self) -> str:
         """For people: `auc`, `auc (classId:0)`, `head/auc (macro_average, weighted)`."""
-        text = f"{self.output_name}/{self.name}" if self.output_name else self.name
-        more = ", ".join(filter(None, (self.sub_key, self.aggregation, self.weighting)))
-        return f"{text} ({more})" if more else text
+        return _text_of(self)
+
+
+@functools.lru_cache(maxsize=4096)
+def _text_of(metric: MetricId) -> str:
+    text = f"{metric.output_name}/{metric.name}" if metric.output_name else metric.name
+    more = ", ".join(filter(None, (metric.sub_key, metric.aggregation, metric.weighting)))
+    return f"{text} ({more})" if more else text
 
 
 class IntervalKind(str, enum.Enum):

@@ -76,6 +76,7 @@ class Lookup:
         self._candidate = evaluation.candidate or EvaluatedModel("")
         self._baseline = evaluation.baseline or EvaluatedModel("")
         self._examples: dict[SliceKey, int | None] = {}
+        self._matching: dict[object, list[Spot]] = {}
         small = {
             key
             for key in (self._candidate.metrics if min_slice_size > 1 else ())
@@ -93,6 +94,12 @@ class Lookup:
         """Returns the slices that a spec means, in order."""
         if spec.all_slices:
             return self.slices
+        key = (spec.feature_keys, tuple(sorted(spec.feature_values.items())))
+        if key not in self._matching:
+            self._matching[key] = self._find(spec)
+        return self._matching[key]
+
+    def _find(self, spec: SliceSpec) -> list[Spot]:
         fixed = spec.feature_values
         features = tuple(sorted({*spec.feature_keys, *fixed}))
         group = self._groups.get(features, {})

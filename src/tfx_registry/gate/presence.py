@@ -29,58 +29,57 @@ class Asked:
         """
         self._lookup = lookup
         self._min_examples = min_examples
-        self._counted: set[tuple[SliceKey, int]] = set()
+        self._counted: dict[int, set[SliceKey]] = {}
         self._looked_for: set[MetricId] = set()
 
-    def ask(self, rule: Rule, answer: Answer) -> Iterator[Check]:
+    def ask(self, rule: Rule, answer: Answer) -> list[Check]:
         """Asks one rule on each slice that it is about, for each variant of its metric.
 
         Args:
             rule: The rule.
             answer: Answers it for a number that is there, or is missing in a slice.
 
-        Yields:
+        Returns:
             The answers, and a failing check for whatever is missing.
         """
         crossed = () if isinstance(rule, NoWorse) else rule.cross_slices
-        if crossed:
-            yield from self._ask_pairs(rule, crossed, answer)
-        else:
-            yield from self._ask_slices(rule, answer)
+        return self._ask_pairs(rule, crossed, answer) if crossed else self._ask_slices(rule, answer)
 
-    def _ask_slices(self, rule: Rule, answer: Answer) -> Iterator[Check]:
+    def _ask_slices(self, rule: Rule, answer: Answer) -> list[Check]:
+        checks: list[Check] = []
         metrics = self._lookup.variants(rule)
         spots: dict[SliceKey, Spot] = {}
         for spec in rule.slices:
             matching = self._lookup.matching(spec)
-            yield from missing_slices(matching, spec, rule.metric)
-            spots.update((spot.slice, spot) for spot in matching if spot.numbers is not None)
-        for spot in spots.values():
-            if not metrics:
-                yield missing_metric(_metric_of(rule), spot)
-            for metric in metrics:
-                yield answer(metric, spot)
-            yield from self._check_examples(rule, spot.slice)
-        yield from self._missing_anywhere(metrics)
+            checks += missing_slices(matching, spec, rule.metric)
+            spots.update([(spot.slice, spot) for spot in matching if spot.numbers is not None])
+        for metric in metrics:
+            checks += [answer(metric, spot) for spot in spots.values()]
+        if not metrics:
+            checks += [missing_metric(_metric_of(rule), spot) for spot in spots.values()]
+        checks += self._check_examples(rule, spots)
+        checks += self._missing_anywhere(metrics)
+        return checks
 
     def _ask_pairs(
         self, rule: Rule, crossed: Iterable[CrossSliceSpec], answer: Answer
-    ) -> Iterator[Check]:
+    ) -> list[Check]:
+        checks: list[Check] = []
         metrics = self._lookup.pair_variants(rule)
         spots: dict[tuple[SliceKey, SliceKey | None], Spot] = {}
         for spec in crossed:
             matching = self._lookup.matching_pairs(spec)
-            yield from missing_slices(matching, spec, rule.metric)
+            checks += missing_slices(matching, spec, rule.metric)
             spots.update(
                 ((spot.slice, spot.versus), spot) for spot in matching if spot.numbers is not None
             )
-        for spot in spots.values():
-            if not metrics:
-                yield missing_metric(_metric_of(rule), spot)
-            for metric in metrics:
-                yield answer(metric, spot)
-            yield from self._check_examples(rule, spot.slice)
-            yield from self._check_examples(rule, spot.versus or ())
+        for metric in metrics:
+            checks += [answer(metric, spot) for spot in spots.values()]
+        if not metrics:
+            checks += [missing_metric(_metric_of(rule), spot) for spot in spots.values()]
+        both = [key for spot in spots.values() for key in (spot.slice, spot.versus or ())]
+        checks += self._check_examples(rule, both)
+        return checks
 
     def _missing_anywhere(self, metrics: Iterable[MetricId]) -> Iterator[Check]:
         """TFMA fails a metric that has a threshold anywhere and is missing in any slice."""
@@ -91,11 +90,15 @@ class Asked:
                     if spot.numbers is not None and metric not in spot.numbers:
                         yield missing_metric(metric, spot)
 
-    def _check_examples(self, rule: Rule, key: SliceKey) -> Iterator[Check]:
+    def _check_examples(self, rule: Rule, keys: Iterable[SliceKey]) -> Iterator[Check]:
         least = self._min_examples if rule.min_examples is None else rule.min_examples
-        if (key, least) in self._counted:
-            return
-        self._counted.add((key, least))
+        counted = self._counted.setdefault(least, set())
+        for key in keys:
+            if key not in counted:
+                counted.add(key)
+                yield from self._check_count(key, least)
+
+    def _check_count(self, key: SliceKey, least: int) -> Iterator[Check]:
         examples = self._lookup.examples(key)
         where = describe(key)
         if examples is None and least > 1:

@@ -116,6 +116,49 @@ class Check:
     level: float | None = None
 
 
+def make_check(
+    passed: bool,
+    message: str,
+    reason: Reason | None,
+    rule: str,
+    metric: str,
+    slice_key: SliceKey,
+    value: float | None,
+    baseline_value: float | None,
+    change: float | None,
+    bound: float | None,
+    examples: int | None,
+    kind: CheckKind,
+    versus: SliceKey | None,
+    interval: Interval | None,
+    level: float | None,
+) -> Check:
+    """Makes a check as its constructor does, in half the time; rules make thousands of them.
+
+    A frozen data class sets each field by a call of its own; here all are set at once.
+    """
+    made = object.__new__(Check)
+    fields = {
+        "passed": passed,
+        "message": message,
+        "reason": reason,
+        "rule": rule,
+        "metric": metric,
+        "slice": slice_key,
+        "value": value,
+        "baseline_value": baseline_value,
+        "change": change,
+        "bound": bound,
+        "examples": examples,
+        "kind": kind,
+        "versus": versus,
+        "interval": interval,
+        "level": level,
+    }
+    object.__setattr__(made, "__dict__", fields)
+    return made
+
+
 @dataclass(frozen=True)
 class Compared:
     """One of the two models of a decision.

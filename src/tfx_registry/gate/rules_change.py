@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from tfx_registry.gate.bounds import Demand, percent, quotient
@@ -11,7 +10,7 @@ from tfx_registry.gate.evaluation import Interval, MetricId
 from tfx_registry.gate.lookup import Spot
 from tfx_registry.gate.policy import GatePolicy
 from tfx_registry.gate.presence import Answer, missing_metric
-from tfx_registry.gate.report import Check, CheckKind, Reason, format_number
+from tfx_registry.gate.report import Check, CheckKind, Reason, format_number, make_check
 from tfx_registry.gate.thresholds import ChangeThreshold, Direction
 
 __all__ = ["answer_change"]
@@ -23,10 +22,12 @@ class _Test(NamedTuple):
     Attributes:
         kind: "absolute" or "relative".
         bound: The threshold.
+        asked: The threshold in words.
     """
 
     kind: str
     bound: float
+    asked: str
 
 
 class _Finding(NamedTuple):
@@ -36,17 +37,17 @@ class _Finding(NamedTuple):
         test: The test.
         number: The change as the test measures it.
         reason: Why it failed, or None.
+        interval: The interval of the difference that was looked at, or None.
         said: What to say of the interval, or "".
         level: The level at which the interval decided, or None.
-        interval: The interval of the difference that was looked at, or None.
     """
 
     test: _Test
     number: float
     reason: Reason | None
-    said: str
-    level: float | None
     interval: Interval | None
+    said: str = ""
+    level: float | None = None
 
 
 def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Answer:
@@ -59,15 +60,15 @@ def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Answer:
     Returns:
         The function of a number and a slice.
     """
-    higher = rule.direction is Direction.HIGHER_IS_BETTER
     demand = Demand.of(rule, policy)
+    judge = _Judge(rule.direction is Direction.HIGHER_IS_BETTER, demand)
+    least = "at least" if judge.higher else "at most"
     tests = [
-        _Test(kind, bound)
+        _Test(kind, bound, f"{least} {format_number(bound)}")
         for kind, bound in (("absolute", rule.absolute), ("relative", rule.relative))
         if bound is not None
     ]
-    least = "at least" if higher else "at most"
-    rule_text = " and ".join(f"{t.kind} change {least} {format_number(t.bound)}" for t in tests)
+    rule_text = " and ".join(f"{test.kind} change {test.asked}" for test in tests)
     rule_text += f" at {percent(demand.level)}" if demand.bound else ""
 
     def answer(metric: MetricId, spot: Spot) -> Check:
@@ -75,27 +76,25 @@ def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Answer:
         before = spot.before.get(metric)
         if value is None or before is None:
             return missing_metric(metric, spot)
-        change = value - before
-        findings = list(_findings(tests, higher, demand, value, before, metric, spot))
-        found = next((f for f in findings if f.reason is not None), findings[0])
-        name = str(metric)
-        message = (
-            f"{spot.place}: {name} {format_number(value)} against the baseline's "
-            f"{format_number(before)}: {found.test.kind} change {format_number(found.number)}, "
-            f"{'which is' if found.reason is None else 'needs'} {least} "
-            f"{format_number(found.test.bound)}{found.said}{spot.counted}"
-        )
-        return Check(
+        found = judge.judge(tests[0], value, before, metric, spot)
+        if found.reason is None and len(tests) > 1:
+            other = judge.judge(tests[1], value, before, metric, spot)
+            found = found if other.reason is None else other
+        test, name = found.test, str(metric)
+        return make_check(
             found.reason is None,
-            message,
+            f"{spot.place}: {name} {format_number(value)} against the baseline's "
+            f"{format_number(before)}: {test.kind} change {format_number(found.number)}, "
+            f"{'which is' if found.reason is None else 'needs'} {test.asked}"
+            f"{found.said}{spot.counted}",
             found.reason,
             rule_text,
             name,
             spot.slice,
             value,
             before,
-            change,
-            found.test.bound,
+            value - before,
+            test.bound,
             spot.examples,
             CheckKind.CHANGE,
             spot.versus,
@@ -106,57 +105,53 @@ def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Answer:
     return answer
 
 
-def _findings(
-    tests: list[_Test],
-    higher: bool,
-    demand: Demand,
-    value: float,
-    before: float,
-    metric: MetricId,
-    spot: Spot,
-) -> Iterator[_Finding]:
-    change = value - before
-    interval = spot.differences.get(metric)
-    for test in tests:
-        number = change
+class _Judge:
+    """Judges changes in one direction.
+
+    Attributes:
+        higher: Whether higher is better.
+    """
+
+    def __init__(self, higher: bool, demand: Demand) -> None:
+        self.higher = higher
+        self._demand = demand
+
+    def judge(
+        self, test: _Test, value: float, before: float, metric: MetricId, spot: Spot
+    ) -> _Finding:
+        """Judges one number by one test."""
+        number = value - before
         if test.kind == "relative":
             # As in TFMA: a baseline of zero has no relative change.
-            number = math.nan if math.isclose(before, 0.0) else change / before
-        if not (number >= test.bound if higher else number <= test.bound):
+            number = math.nan if math.isclose(before, 0.0) else number / before
+        interval = spot.differences.get(metric)
+        # Not `number < bound`, which NaN would pass.
+        if not (number >= test.bound if self.higher else number <= test.bound):
             reason = Reason.NOT_A_NUMBER if math.isnan(number) else Reason.CHANGE_NOT_ENOUGH
-            yield _Finding(test, number, reason, "", None, interval)
-        elif demand.bound:
-            yield _with_confidence(test, higher, demand, number, metric, spot)
-        else:
-            yield _Finding(test, number, None, "", None, interval)
+            return _Finding(test, number, reason, interval)
+        if self._demand.bound:
+            return self._judge_interval(test, number, metric, spot)
+        return _Finding(test, number, None, interval)
 
-
-def _with_confidence(
-    test: _Test, higher: bool, demand: Demand, number: float, metric: MetricId, spot: Spot
-) -> _Finding:
-    """Judges the end of the interval that faces the threshold; the point value has passed."""
-    given = spot.differences.get(metric)
-    difference = demand.ends(given, f"the paired difference of {metric}")
-    if difference.interval is None:
-        said = f"; {difference.problem}"
-        return _Finding(test, number, difference.reason, said, None, given)
-    low, high = difference.interval.lower, difference.interval.upper
-    if test.kind == "relative":
-        baseline = demand.ends(spot.intervals_before.get(metric), f"the baseline's {metric}")
-        if baseline.interval is None:
-            said = f"; {baseline.problem}"
-            return _Finding(test, number, baseline.reason, said, None, difference.interval)
-        quotients = quotient(difference.interval, baseline.interval)
-        if quotients is None:
-            said = "; the interval of the baseline holds zero, so there is no relative bound"
-            reason = Reason.INTERVAL_UNUSABLE
-            return _Finding(test, number, reason, said, None, difference.interval)
-        low, high = quotients
-    end = low if higher else high
-    enough = end >= test.bound if higher else end <= test.bound
-    shown = f"[{format_number(low)}, {format_number(high)}]"
-    said = (
-        f", and so is its whole interval {shown}" if enough else f" in its whole interval {shown}"
-    )
-    doubt = None if enough else Reason.NOT_CONFIDENT
-    return _Finding(test, number, doubt, said, demand.level, difference.interval)
+    def _judge_interval(self, test: _Test, number: float, metric: MetricId, spot: Spot) -> _Finding:
+        """Judges the end of the interval that faces the threshold; the point value has passed."""
+        given = spot.differences.get(metric)
+        ends = self._demand.ends(given, f"the paired difference of {metric}")
+        difference = ends.interval
+        if difference is None:
+            return _Finding(test, number, ends.reason, given, f"; {ends.problem}")
+        low, high = difference.lower, difference.upper
+        if test.kind == "relative":
+            ends = self._demand.ends(spot.intervals_before.get(metric), f"the baseline's {metric}")
+            if ends.interval is None:
+                return _Finding(test, number, ends.reason, difference, f"; {ends.problem}")
+            corners = quotient(difference, ends.interval)
+            if corners is None:
+                said = "; the interval of the baseline holds zero, so there is no relative bound"
+                return _Finding(test, number, Reason.INTERVAL_UNUSABLE, difference, said)
+            low, high = corners
+        enough = low >= test.bound if self.higher else high <= test.bound
+        shown = f"[{format_number(low)}, {format_number(high)}]"
+        said = f"{', and so is its' if enough else ' in its'} whole interval {shown}"
+        reason = None if enough else Reason.NOT_CONFIDENT
+        return _Finding(test, number, reason, difference, said, self._demand.level)

@@ -9,7 +9,7 @@ from tfx_registry.gate.evaluation import Interval, MetricId
 from tfx_registry.gate.lookup import Spot
 from tfx_registry.gate.policy import GatePolicy
 from tfx_registry.gate.presence import missing_metric
-from tfx_registry.gate.report import Check, CheckKind, Reason, format_number
+from tfx_registry.gate.report import Check, CheckKind, Reason, format_number, make_check
 from tfx_registry.gate.thresholds import Direction, NoWorse
 from tfx_registry.records import format_slice
 
@@ -72,7 +72,7 @@ class Dominance:
         said = "which is no worse" if reason is None else "which is worse"
         if reason not in (None, Reason.CHANGE_NOT_ENOUGH, Reason.NOT_A_NUMBER):
             said = "which may be worse"
-        return Check(
+        return make_check(
             reason is None,
             f"{spot.place}: {metric} {format_number(value)} against the baseline's "
             f"{format_number(before)}: change {format_number(change)}, {said}{more}{spot.counted}",

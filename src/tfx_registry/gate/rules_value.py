@@ -9,7 +9,7 @@ from tfx_registry.gate.evaluation import Interval, MetricId
 from tfx_registry.gate.lookup import Spot
 from tfx_registry.gate.policy import GatePolicy
 from tfx_registry.gate.presence import Answer, missing_metric
-from tfx_registry.gate.report import Check, CheckKind, Reason, format_number
+from tfx_registry.gate.report import Check, CheckKind, Reason, format_number, make_check
 from tfx_registry.gate.thresholds import ValueThreshold
 
 __all__ = ["answer_value"]
@@ -45,7 +45,7 @@ def answer_value(rule: ValueThreshold, policy: GatePolicy) -> Answer:
                 interval, level = ends.interval, demand.level
                 reason, bound, more = _judge_ends(ends.interval, low, high, bound)
             message += f"; {more}"
-        return Check(
+        return make_check(
             reason is None,
             message + spot.counted,
             reason,

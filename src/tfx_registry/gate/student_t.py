@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import math
-import statistics
 
 __all__ = ["two_sided_quantile"]
 
@@ -62,7 +61,9 @@ def _probability(t: float, degrees: int) -> float:
 
 
 def _expansion(level: float, degrees: int) -> float:
-    z = statistics.NormalDist().inv_cdf((1 + level) / 2)
+    from statistics import NormalDist  # here, because it takes long to load and is seldom needed
+
+    z = NormalDist().inv_cdf((1 + level) / 2)
     terms = (
         z,
         (z**3 + z) / 4,
