@@ -16,7 +16,7 @@ from tfx_registry.gate.chart import kind_of
 from tfx_registry.gate.differences import Difference
 from tfx_registry.gate.report import Check, CheckKind, Compared, format_number
 from tfx_registry.gating import report_of
-from tfx_registry.records import Override, Version, format_slice
+from tfx_registry.records import Override, Verdict, Version, format_slice
 from tfx_registry.registry.events import Decided, Event
 from tfx_registry.text import format_seconds
 
@@ -80,11 +80,14 @@ def answer(version: Version, made: Answer, event: int | None, *, only_failed: bo
     """
     report = made.report
     serving = made.standing.version
-    verb = "is" if event is not None else "would be"
+    if report.verdict is Verdict.PASSED:
+        verb = "passes" if event is not None else "would pass"
+    else:
+        verb = "is blocked" if event is not None else "would be blocked"
     against = f" against version {report.baseline.number}" if report.baseline else ""
     failed, count = len(report.failures), len(report.checks)
     counted = f"{failed} of {count} checks failed" if failed else f"all {count} checks held"
-    click.echo(render.printable(f"{version.ref} {verb} {report.verdict.value}{against}: {counted}"))
+    click.echo(render.printable(f"{version.ref} {verb}{against}: {counted}"))
     click.echo()
     when = "now" if made.then is None else f"at event {made.then.event.seq}"
     served = f"version {serving.number}" if serving else "nothing"
