@@ -21,13 +21,12 @@ from tfx_registry.errors import (
 from tfx_registry.operations import Retention, prune, reconcile, rollback, status
 from tfx_registry.operations.rollouts import (
     Rollout,
-    abort,
     promote_by_config,
-    promote_canary,
     roll_back_by_config,
     settle,
 )
 from tfx_registry.operations.servers import Servers
+from tfx_registry.operations.trials import abort, promote_canary
 from tfx_registry.promotion import promote
 from tfx_registry.registry import fold
 from tfx_registry.registry.events import ServersChecked
@@ -402,7 +401,7 @@ def test_a_rollback_wins_over_a_rollout_that_waits(
         roll_back_by_config(serving.registry, MODEL, serving.base, reason="at night")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tfx_registry.operations.rollouts.check_servers", meanwhile)
+        patch.setattr("tfx_registry.operations.rollout_steps.check_servers", meanwhile)
         with pytest.raises(ConflictError, match="since it was begun: a rollback"):
             serving.promote(3, canary=canary)
     assert serving.said() == ((1,), {"stable": 1})
@@ -567,7 +566,7 @@ class Killed(BaseException):
 def test_interrupted_then_repeated_and_interrupted_then_aborted(
     serving: Place, monkeypatch: pytest.MonkeyPatch, what: str, calls: int, canary: bool
 ) -> None:
-    from tfx_registry.operations import rollouts
+    from tfx_registry.operations import rollout_steps
 
     def dying(owner: Any, name: str) -> None:
         original = getattr(owner, name)
@@ -583,10 +582,10 @@ def test_interrupted_then_repeated_and_interrupted_then_aborted(
     places = {
         "record_rollout": (ModelRegistry, "record_rollout"),
         "record": (ModelRegistry, record),
-        "finish": (rollouts._Rollout, "finish"),
+        "finish": (rollout_steps.RolloutSteps, "finish"),
     }
     with monkeypatch.context() as monkeypatch:
-        dying(*places.get(what, (rollouts, what)))
+        dying(*places.get(what, (rollout_steps, what)))
         with pytest.raises(Killed):
             serving.promote(2, canary=canary)
     recorded = (what, calls) in {("record", 1), ("finish", 0), ("finish", 1)}

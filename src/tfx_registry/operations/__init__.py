@@ -10,12 +10,14 @@ from tfx_registry.operations.directory_status import DirectoryStatus, Row, statu
 from tfx_registry.operations.reconciliation import Reconciliation, reconcile
 from tfx_registry.operations.retention import Kept, Pruning, Removal, Retention, prune
 from tfx_registry.operations.rollbacks import Rollback, rollback
-from tfx_registry.operations.rollouts import Rollout, abort, promote_by_config, promote_canary
+from tfx_registry.operations.rollouts import ByConfig, Rollout, promote_by_config
 from tfx_registry.operations.servers import Servers
+from tfx_registry.operations.trials import abort, promote_canary
 from tfx_registry.operations.verification import Place, Verification, verify
 
 __all__ = [
     "Adoption",
+    "ByConfig",
     "DirectoryStatus",
     "Kept",
     "Place",

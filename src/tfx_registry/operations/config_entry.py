@@ -112,26 +112,31 @@ def check_entry(entry: ServedModel, target: ConfigTarget) -> None:
 
 
 def entry_for(
-    head: Head, base: Path, target: ConfigTarget, now: ServedModel | None, also: Collection[int]
+    head: Head,
+    base: Path,
+    target: ConfigTarget,
+    now: ServedModel | None,
+    also: Collection[int] = (),
 ) -> ServedModel:
     """Computes what the file must say.
 
-    Loaded are: what serves, what is on trial, what is given, the last versions that served before
-    as far as they lie there, and whatever a label of somebody else points at. Labels of somebody
-    else stay.
+    Loaded are: what serves, what is on trial, what a rollout has begun with, the last versions that
+    served before as far as they lie there, and whatever a label of somebody else points at. Labels
+    of somebody else stay.
 
     Args:
         head: Head of the model.
         base: The serving base directory, as seen here.
         target: The entry.
         now: What the file says now, or None.
-        also: Versions to be loaded before anything is decided on them.
+        also: Other versions to be loaded.
 
     Returns:
         The entry.
     """
     serving = head.deployments.get(str(base))
     trial = head.canaries.get(str(base))
+    begun = head.rollouts.get(str(base))
     labels = {
         label: number
         for label, number in (now.labels if now else {}).items()
@@ -144,6 +149,8 @@ def entry_for(
         numbers.update(n for n in back if os.path.lexists(base / str(n)))
         if serving.config is not None:
             labels[STABLE_LABEL] = serving.number
+    if begun is not None:
+        numbers.add(begun.number)
     if trial is not None:
         numbers.add(trial.number)
         labels[CANARY_LABEL] = trial.number
@@ -169,7 +176,7 @@ def write_entry(
         model: Name of the model.
         base: The serving base directory, as seen here.
         target: The entry.
-        also: Versions to be loaded before anything is decided on them.
+        also: Other versions to be loaded.
 
     Returns:
         What the file said before, and whether it was changed.
@@ -238,10 +245,9 @@ def config_problems(head: Head, base: Path) -> list[str]:
             "'tfx-registry reconcile'"
         )
     if serving is not None and serving.config is not None:
-        also = (begun.number,) if begun is not None else ()
         try:
             now = find_entry(serving.config)
-            right = now is not None and now == entry_for(head, base, serving.config, now, also)
+            right = now is not None and now == entry_for(head, base, serving.config, now)
         except RegistryError as error:
             found.append(str(error))
         else:

@@ -16,47 +16,73 @@ rollout; whoever records first wins, and the other one is told.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfx_registry import codec
 from tfx_registry.errors import (
     IntegrityError,
+    InvalidInputError,
     InvalidModelError,
     NotFoundError,
-    NotServedError,
-    RefusedError,
 )
-from tfx_registry.names import check_alias, model_key
-from tfx_registry.operations.config_entry import find_target, is_listed, put_back, write_entry
-from tfx_registry.operations.recovery import bring_back, forget, recover
-from tfx_registry.operations.servers import Servers, check_servers
-from tfx_registry.operations.site import Site, open_site, sources
+from tfx_registry.names import check_alias
+from tfx_registry.operations.config_entry import find_target, write_entry
+from tfx_registry.operations.recovery import bring_back, recover
+from tfx_registry.operations.rollout_steps import RolloutSteps
+from tfx_registry.operations.servers import Servers
+from tfx_registry.operations.site import Site, open_site
 from tfx_registry.records import ConfigTarget, Head, ModelFormat, Version
 from tfx_registry.registry import ModelRegistry
-from tfx_registry.serving import base_directory, check_servable
-from tfx_registry.serving.model_config import CANARY_LABEL, STABLE_LABEL, ServedModel
-from tfx_registry.serving.receipts import Bytes, write_receipt
-from tfx_registry.serving.status_client import ModelServer
-from tfx_registry.serving.verification import (
-    Before,
-    look,
-    wait_until_labelled,
-)
+from tfx_registry.serving import base_directory
+from tfx_registry.serving.model_config import CANARY_LABEL, STABLE_LABEL
+from tfx_registry.serving.receipts import Bytes
+from tfx_registry.serving.verification import look
 
-__all__ = [
-    "Rollout",
-    "Servers",
-    "abort",
-    "promote_by_config",
-    "promote_canary",
-    "roll_back_by_config",
-    "settle",
-]
+__all__ = ["ByConfig", "Rollout", "promote_by_config", "roll_back_by_config", "settle"]
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ByConfig:
+    """How servers are told by a model config what to load; options of a component.
+
+    Attributes:
+        model_config: The config file, as the promoter sees it.
+        canary: Whether a version goes on trial, and does not serve yet.
+        served_name: See `promote_by_config`.
+        server_base_path: See `promote_by_config`.
+        keep_loaded: See `promote_by_config`.
+    """
+
+    model_config: str
+    canary: bool = False
+    served_name: str | None = None
+    server_base_path: str | None = None
+    keep_loaded: int | None = None
+
+    def to_json(self) -> str:
+        """Writes the options as JSON text."""
+        return codec.dumps(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> ByConfig:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            InvalidInputError: It is something else.
+        """
+        try:
+            return codec.decode(cls, json.loads(text), strict=True)
+        except ValueError as error:
+            raise InvalidInputError(
+                "invalid options by_config", str(error), "correct them"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -142,7 +168,7 @@ def promote_by_config(
         head, base, path=model_config, name=served_name,
         server_base_path=server_base_path, keep_loaded=keep_loaded,
     )  # fmt: skip
-    work = _Rollout(registry, head.model, base, target, servers, actor)
+    work = RolloutSteps(registry, head.model, base, target, servers, actor)
     version = registry.check_rollout(
         model, number, str(base), alias, canary=canary, required_approvals=required_approvals
     )
@@ -169,107 +195,6 @@ def promote_by_config(
     work.finish(label, number)
     shown = replaces if replaces != number else None
     return Rollout(after, str(base / str(number)), target, label, shown, changed=True)
-
-
-def promote_canary(
-    registry: ModelRegistry,
-    model: str,
-    serving_dir: str | os.PathLike[str],
-    *,
-    number: int | None = None,
-    servers: Servers | None = None,
-    required_approvals: int = 0,
-    actor: str | None = None,
-    reason: str = "",
-) -> Rollout:
-    """Lets the version on trial serve: the label "stable" and the alias move to it.
-
-    Args:
-        registry: The registry.
-        model: Name of the model.
-        serving_dir: Its serving base directory.
-        number: The version that is expected to be on trial; None means any.
-        servers: Which model servers to ask.
-        required_approvals: How many people besides the registrant must have approved.
-        actor: Who.
-        reason: Why.
-
-    Returns:
-        What was done.
-
-    Raises:
-        NotFoundError: No version is on trial there, or another one.
-        RefusedError: It may not be promoted, see `promote_by_config`.
-        NotServedError: A server does not serve it.
-    """
-    base = base_directory(serving_dir)
-    head = registry.head(model)
-    trial, serving = head.canaries.get(str(base)), head.deployments.get(str(base))
-    if serving is not None and serving.config is not None and trial is None:
-        trial = serving if serving.number == number else None  # a repeat finishes what was begun
-    if trial is None or number not in (None, trial.number):
-        raise NotFoundError(
-            f"version {number} of {model!r} is not on trial in {str(base)!r}"
-            if number
-            else f"no version of {model!r} is on trial in {str(base)!r}",
-            f"version {trial.number} is" if trial else "none was promoted with --canary",
-            f"see what happened with 'tfx-registry history {model}'",
-        )
-    assert serving is not None
-    assert trial.config is not None
-    return promote_by_config(
-        registry, model, trial.number, base, trial.config.path,
-        alias=serving.alias, servers=servers, served_name=trial.config.name,
-        server_base_path=trial.config.base_path, keep_loaded=trial.config.keep_loaded,
-        required_approvals=required_approvals, actor=actor, reason=reason,
-    )  # fmt: skip
-
-
-def abort(
-    registry: ModelRegistry,
-    model: str,
-    serving_dir: str | os.PathLike[str],
-    *,
-    servers: Servers | None = None,
-    actor: str | None = None,
-    reason: str = "",
-) -> Rollout:
-    """Ends a trial: the label and the alias go, and servers unload the version.
-
-    Its directory stays; `prune` removes it. A rollout that was begun there is undone, too.
-
-    Args:
-        registry: The registry.
-        model: Name of the model.
-        serving_dir: Its serving base directory.
-        servers: Which model servers to ask whether the label is gone.
-        actor: Who.
-        reason: Why.
-
-    Returns:
-        What was done.
-
-    Raises:
-        NotFoundError: No version is on trial there.
-        ServingDirectoryError: The file cannot be written; what was recorded stands, repeat.
-    """
-    base = base_directory(serving_dir)
-    head = registry.head(model)
-    begun, trial = head.rollouts.get(str(base)), head.canaries.get(str(base))
-    if begun is not None:
-        registry.drop_rollout(model, str(base), actor=actor, reason=reason or "aborted")
-    elif trial is None:
-        settle(registry, model, base)  # somebody may have died after the trial had ended
-    if trial is not None or begun is None:
-        registry.record_abort(model, str(base), actor=actor, reason=reason)
-    ended = trial or begun
-    assert ended is not None
-    assert ended.config is not None
-    _Rollout(registry, head.model, base, ended.config, servers or Servers(), actor).finish(
-        CANARY_LABEL, None
-    )
-    version = registry.get(model, ended.number)
-    return Rollout(version, str(base / str(ended.number)), ended.config, "", None, changed=True)
 
 
 def roll_back_by_config(
@@ -319,7 +244,7 @@ def roll_back_by_config(
         )
     target = now.config
     aim = registry.check_rollback(model, str(base), to)
-    work = _Rollout(registry, aim.model, base, target, servers or Servers(no_wait=True), actor)
+    work = RolloutSteps(registry, aim.model, base, target, servers or Servers(no_wait=True), actor)
     if aim.number == now.number:
         changed = work.finish(STABLE_LABEL, aim.number)
         return Rollout(aim, str(base / str(aim.number)), target, STABLE_LABEL, None, changed)
@@ -370,115 +295,6 @@ def settle(
     return did
 
 
-@dataclass(frozen=True)
-class _Rollout:
-    """One rollout of one model: its registry, its directory, its entry, its servers."""
-
-    registry: ModelRegistry
-    model: str
-    base: Path
-    target: ConfigTarget
-    servers: Servers
-    actor: str | None
-
-    @property
-    def clients(self) -> list[ModelServer]:
-        return self.servers.clients(self.target.name)
-
-    def publish(
-        self,
-        version: Version,
-        alias: str,
-        canary: bool,
-        required_approvals: int,
-        source: str | os.PathLike[str] | None,
-        progress: Callable[[int], None] | None,
-    ) -> int:
-        """Makes the version visible, with the intent before; returns the intent's number."""
-        begun: list[int] = []
-
-        def intend() -> None:
-            seq = self.registry.record_rollout(
-                self.model, version.number, str(self.base), alias, self.target,
-                canary=canary, required_approvals=required_approvals, actor=self.actor,
-            )  # fmt: skip
-            begun.append(seq)
-
-        root = source if source is not None else _source(self.registry, version, self.base)
-        if not os.path.lexists(self.base / str(version.number)):
-            check_servable(root)
-        with open_site(self.registry, self.model, self.base, actor=self.actor) as site:
-            recover(site, repeated=version.number)
-            site.directory.publish(
-                root, version.number,
-                owner=model_key(self.model), digest=version.facts.digest,
-                manifest=version.facts.manifest, before_visible=intend, progress=progress,
-                beside_newer=True,
-            )  # fmt: skip
-            write_receipt(self.base, version.number, manifest=version.facts.manifest)
-            if not begun:
-                intend()
-            forget(site, version)
-        return begun[0]
-
-    def load(self, number: int, label: str, before: Before) -> None:
-        """Lists the version and sees to it that servers have loaded it before a label moves."""
-        clients = self.clients
-        said, _ = write_entry(self.registry, self.model, self.base, self.target, also=[number])
-        if not clients:
-            self._check_unasked(number, label, said)
-            return
-        try:
-            check_servers(
-                self.registry, self.model, number, self.base, self.servers, clients, before,
-                self.actor,
-            )  # fmt: skip
-        except NotServedError as error:
-            if not self.servers.keep_failed:
-                self._undo(number, said, error)
-            raise
-
-    def finish(self, label: str, number: int | None) -> bool:
-        """Writes the file from the registry; waits until servers know the label."""
-        _, changed = write_entry(self.registry, self.model, self.base, self.target)
-        clients = self.clients
-        if clients:
-            wait_until_labelled(
-                clients, label, number, deadline_seconds=self.servers.deadline_seconds,
-                poll_seconds=self.servers.poll_seconds,
-            )  # fmt: skip
-        return changed
-
-    def _check_unasked(self, number: int, label: str, said: ServedModel | None) -> None:
-        if self.servers.no_wait and (
-            is_listed(said, number) or said is None or label not in said.labels
-        ):
-            return
-        ref = f"{self.model}:{number}"
-        where = f"{self.target.path!r} lists it now, without the label {label!r}"
-        raise RefusedError(
-            f"{ref} is published, and not {label} yet",
-            f"{where}: a server takes a label only for a version that it has loaded, and until "
-            "then ignores the whole file; without --wait-for URL nobody knows whether it has",
-            f"wait until /v1/models/{self.target.name}/versions/{number} of every server says "
-            "AVAILABLE, then repeat with --no-wait",
-        )
-
-    def _undo(self, number: int, said: ServedModel | None, error: NotServedError) -> None:
-        """Takes a version that failed out of the file again."""
-        head = self.registry.head(self.model)
-        if str(self.base) in head.rollouts:
-            self.registry.drop_rollout(
-                self.model, str(self.base), actor=self.actor, reason=error.what
-            )
-        serving = head.deployments.get(str(self.base))
-        if serving is not None and serving.config is not None:
-            write_entry(self.registry, self.model, self.base, serving.config)
-        else:
-            put_back(self.target, said)
-        _logger.warning("%s:%d was taken out of %s", self.model, number, self.target.path)
-
-
 def _is_so(
     head: Head, base: Path, number: int, alias: str, target: ConfigTarget, canary: bool
 ) -> bool:
@@ -504,13 +320,6 @@ def _check_format(version: Version) -> None:
             "SavedModels",
             "export the model as a SavedModel and register that",
         )
-
-
-def _source(registry: ModelRegistry, version: Version, base: Path) -> str:
-    if Path(version.uri).exists():
-        return version.uri
-    others = sources(version, registry.head(version.model), base)
-    return str(others[0]) if others else version.uri
 
 
 def _bring_bytes(site: Site, version: Version, *, hash_all: bool) -> None:
