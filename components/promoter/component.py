@@ -15,7 +15,7 @@ from tfx_registry.components import driver
 from tfx_registry.components.artifacts import ModelVersion
 from tfx_registry.components.promoter import executor
 from tfx_registry.errors import ServingDirectoryError
-from tfx_registry.operations import Retention
+from tfx_registry.operations import ByConfig, Retention, Servers
 from tfx_registry.registry.uri import RegistryUri
 
 __all__ = ["Promoter", "PromoterSpec"]
@@ -30,6 +30,8 @@ class PromoterSpec(component_spec.ComponentSpec):
         executor.ALIAS: ExecutionParameter(type=str, optional=True),
         executor.REQUIRED_APPROVALS: ExecutionParameter(type=int, optional=True),
         executor.RETENTION: ExecutionParameter(type=str, optional=True),
+        executor.SERVERS: ExecutionParameter(type=str, optional=True),
+        executor.BY_CONFIG: ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar[dict[str, Any]] = {
         executor.MODEL: ChannelParameter(type=standard_artifacts.Model),
@@ -79,6 +81,8 @@ class Promoter(base_component.BaseComponent):
         alias: str = "production",
         required_approvals: int = 0,
         retention: Retention | None = None,
+        servers: Servers | None = None,
+        by_config: ByConfig | None = None,
     ) -> None:
         """Declares the component.
 
@@ -98,6 +102,11 @@ class Promoter(base_component.BaseComponent):
             retention: Which versions stay in the directory after a promotion; None means all. What
                 serves, has an alias or the label `keep`, and what a rollback would go back to
                 always stays.
+            servers: Model servers that must serve the version; where they do not, it is rolled
+                back and the component fails. None means that nobody is asked.
+            by_config: The model config that tells servers what to load, and whether a version
+                goes on trial first; None means that servers load the latest. While another version
+                is on trial, nothing is pushed.
 
         Raises:
             InvalidInputError: The alias, the URI or the destination is invalid.
@@ -119,6 +128,8 @@ class Promoter(base_component.BaseComponent):
                 alias=alias,
                 required_approvals=required_approvals,
                 retention=retention.to_json() if retention is not None else None,
+                servers=servers.to_json() if servers is not None else None,
+                by_config=by_config.to_json() if by_config is not None else None,
             )
         )
 

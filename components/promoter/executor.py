@@ -24,11 +24,12 @@ from tfx_registry.errors import (
     RejectedError,
 )
 from tfx_registry.gate import normalize_location
-from tfx_registry.operations import Retention, prune
+from tfx_registry.operations import ByConfig, Retention, Servers, promote_by_config, prune
 from tfx_registry.promotion import Promotion, promote
 from tfx_registry.records import Verdict, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.saved_model import find_saved_model
+from tfx_registry.serving import base_directory
 from tfx_registry.serving.sharing import share_tree
 
 __all__ = ["REGISTRY", "Executor"]
@@ -44,6 +45,8 @@ PUSH_DESTINATION = "push_destination"
 ALIAS = "alias"
 REQUIRED_APPROVALS = "required_approvals"
 RETENTION = "retention"
+SERVERS = "servers"
+BY_CONFIG = "by_config"
 
 # The custom properties that Pusher sets (tfx/components/pusher/executor.py).
 PUSHED = "pushed"
@@ -87,7 +90,9 @@ class Executor(base_executor.BaseExecutor):
             # Kubeflow hands numbers over as floats.
             required = int(exec_properties.get(REQUIRED_APPROVALS) or 0)
             alias = exec_properties.get(ALIAS) or _DEFAULT_ALIAS
+            base = base_directory(destination.filesystem.base_directory)
             refusal = _refusal(registry, input_dict, model, version, alias, required)
+            refusal = refusal or _other_trial(registry, version, base)
             if refusal:
                 _logger.warning("%s is not promoted: %s", version.ref, refusal)
                 pushed.set_int_custom_property(PUSHED, 0)
@@ -95,20 +100,44 @@ class Executor(base_executor.BaseExecutor):
                 return
             source = find_saved_model(model.uri) or Path(model.uri)
             copied: list[int] = []
-            promotion = promote(
-                registry,
-                pointer.model,
-                pointer.number,
-                destination.filesystem.base_directory,
-                alias=alias,
-                source=source,
-                required_approvals=required,
-                progress=copied.append,
-            )
+            promotion = _promote(
+                registry, version, base, exec_properties,
+                alias=alias, source=source, required_approvals=required, progress=copied.append,
+            )  # fmt: skip
             # What was copied just now was compared with the digest, byte by byte.
             _mark_pushed(pushed, promotion, source if copied else Path(promotion.path))
             if exec_properties.get(RETENTION):
                 _prune(registry, promotion, exec_properties[RETENTION], pushed)
+
+
+def _promote(
+    registry: ModelRegistry,
+    version: Version,
+    base: Path,
+    exec_properties: dict[str, Any],
+    **options: Any,
+) -> Promotion:
+    """Promotes in the mode that the properties say, and waits for the servers that they name."""
+    if exec_properties.get(SERVERS):
+        options["servers"] = Servers.from_json(exec_properties[SERVERS])
+    text = exec_properties.get(BY_CONFIG)
+    if not text:
+        return promote(registry, version.model, version.number, base, **options)
+    by = ByConfig.from_json(text)
+    done = promote_by_config(
+        registry, version.model, version.number, base, by.model_config,
+        canary=by.canary, served_name=by.served_name, server_base_path=by.server_base_path,
+        keep_loaded=by.keep_loaded, **options,
+    )  # fmt: skip
+    return Promotion(done.version, done.path, done.replaces, done.changed)
+
+
+def _other_trial(registry: ModelRegistry, version: Version, base: Path) -> str:
+    """Says which other version is on trial; a pipeline that runs each night waits for its end."""
+    trial = registry.canary(version.model, str(base))
+    if trial is None or trial.number == version.number:
+        return ""
+    return f"version {trial.number} is on trial in {str(base)!r} since {trial.time}"
 
 
 def _prune(registry: ModelRegistry, promotion: Promotion, rule: str, pushed: Any) -> None:
