@@ -100,6 +100,7 @@ class _Work:
 
     def run(self) -> None:
         self.actions += recover(self.site)
+        self._tidy()
         now = self.site.deployment()
         if now is not None:
             self.actions += settle(self.site.registry, self.site.model, self.site.base)
@@ -113,6 +114,24 @@ class _Work:
                 f"the interrupted {what} of version {begun.number} cannot be finished: its bytes "
                 "were changed"
             )
+
+    def _tidy(self) -> None:
+        """Clears away what a repair that died has left: a good copy, or the changed bytes."""
+        folder = self._replacements
+        if not folder.is_dir():
+            return
+        numbers = list_version_directories(folder)
+        versions = self.site.registry.known_versions(self.site.model, numbers)
+        for number in numbers:
+            version, path = versions.get(number), folder / str(number)
+            if version is None or not holds(path, version):
+                kept = self.site.shelf.quarantine(path)
+                self.actions.append(f"moved what an interrupted repair has left to {str(kept)!r}")
+        shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def _replacements(self) -> Path:
+        return self.site.base / STATE_DIRECTORY / _REPLACEMENT
 
     def _serve(self, now: Deployment) -> None:
         """Sees to it that what should serve lies there, with the right bytes."""
@@ -206,12 +225,14 @@ class _Work:
         if replacement is not None:
             kept = self.site.shelf.replace(replacement, path.name)
             write_receipt(self.site.base, version.number, manifest=version.facts.manifest)
-            shutil.rmtree(replacement.parent, ignore_errors=True)
+            shutil.rmtree(self._replacements, ignore_errors=True)
             restart = "; restart servers that have loaded them" if serves else ""
             self.actions.append(
                 f"{text}: published again, the changed ones are in {str(kept)!r}{restart}"
             )
-        elif serves:
+            return
+        shutil.rmtree(self._replacements, ignore_errors=True)
+        if serves:
             self.problems.append(f"{text}, and no other place has the right ones: roll back")
         else:
             kept = self.site.shelf.quarantine(path)
@@ -220,8 +241,7 @@ class _Work:
 
     def _replacement(self, version: Version) -> Path | None:
         """Makes a verified copy beside the directory, which can take the place of another."""
-        folder = self.site.base / STATE_DIRECTORY / _REPLACEMENT
-        with ServingDirectory.lock(folder) as directory:
+        with ServingDirectory.lock(self._replacements) as directory:
             aside = Site(self.site.registry, self.site.model, directory, self.site.shelf)
             return aside.publish(version)
 
