@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -26,7 +27,14 @@ from tfx_registry.registry.wire import Client, ServerRefusedError, UnsupportedSe
 from tfx_registry.registry.wire_mysql import MySqlClient
 from tfx_registry.registry.wire_postgresql import PostgreSqlClient
 
-__all__ = ["Database", "Problem", "judge_tables", "list_sqlite_tables", "probe"]
+__all__ = [
+    "Database",
+    "Problem",
+    "explain_missing_tables",
+    "judge_tables",
+    "list_sqlite_tables",
+    "probe",
+]
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -38,6 +46,9 @@ _MLMD_TABLES = frozenset(
         "parentcontext", "parenttype", "type", "typeproperty",
     }
 )  # fmt: skip
+
+#: Those of them that are empty until something is stored.
+_TABLES_OF_DATA = frozenset({"artifact", "context", "execution"})
 
 _TOO_MANY = "ask for more connections on the server, or close some; then repeat"
 
@@ -114,6 +125,45 @@ def probe(uri: RegistryUri, password: str) -> Database | Problem:
             "check host and port, and that the server runs",
             passes=True,
         )
+
+
+def explain_missing_tables(uri: RegistryUri, password: str, error: str) -> Problem | None:
+    """Says why some tables of ML Metadata are missing, after waiting for others to make them.
+
+    Args:
+        uri: Where.
+        password: The password, or "".
+        error: What ML Metadata said.
+
+    Returns:
+        The problem, or None if the error is another one.
+    """
+    if not re.search(r"subset of tables|no schema_version can be found", error):
+        return None
+    found: set[str] = set()
+    holds_data = uri.scheme != "mysql"  # the others make all tables in one transaction
+    if uri.scheme == "mysql":
+        try:
+            with MySqlClient(uri.host, uri.port, _TIMEOUT_SECONDS) as mysql:
+                mysql.log_in(uri.user, password, tls_options(uri))
+                found = mysql.tables(uri.database)
+                data = [name for name in found if name.casefold() in _TABLES_OF_DATA]
+                holds_data = any(mysql.has_rows(name) for name in data)
+        except (OSError, ServerRefusedError, UnsupportedServerError):
+            return None
+    if holds_data:
+        missing = ", ".join(sorted(_MLMD_TABLES - {name.casefold() for name in found}))
+        return Problem(
+            "tables of ML Metadata are missing, and others are there"
+            + (f": it has no {missing}" if found and missing else ""),
+            "restore the database from a backup; nothing was changed here",
+        )
+    return Problem(
+        f"only half made: a first start was cut off after {len(found)} tables, and MySQL does not "
+        "undo that; nothing was stored in it yet",
+        "if no other process is starting right now, let an administrator run: "
+        f"DROP DATABASE {uri.database}; CREATE DATABASE {uri.database}; then repeat",
+    )
 
 
 def judge_tables(tables: set[str]) -> Database | Problem:

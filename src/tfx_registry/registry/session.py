@@ -28,6 +28,7 @@ from tfx_registry.registry.connections import connection_config, read_password
 from tfx_registry.registry.probe import (
     Database,
     Problem,
+    explain_missing_tables,
     judge_tables,
     list_sqlite_tables,
     probe,
@@ -193,7 +194,9 @@ class Session:
                 except _ERRORS as error:
                     limit = _open_limit(error, down_seconds)
                     if waited > limit:
-                        raise self._cannot_open(_open_problem(self.uri, found, error)) from error
+                        problem = explain_missing_tables(self.uri, password, str(error))
+                        problem = problem or _open_problem(self.uri, found, error)
+                        raise self._cannot_open(problem) from error
             time.sleep(delay * random.uniform(0.5, 1.5))
             delay = min(delay * 1.6, 0.5)
 

@@ -83,16 +83,24 @@ class MySqlClient(Client):
         self._sequence = 0
         self._write(_INIT_DB + database.encode())
         self._read()
+        return set(self._column("SHOW TABLES"))
+
+    def has_rows(self, table: str) -> bool:
+        """Tells whether a table, as `tables` named it, holds anything; call that before."""
+        return bool(self._column(f"SELECT 1 FROM `{table}` LIMIT 1"))
+
+    def _column(self, query: str) -> list[str]:
+        """Runs a query with one column of short texts or numbers."""
         self._sequence = 0
-        self._write(_QUERY + b"SHOW TABLES")
+        self._write(_QUERY + query.encode())
         self._read()  # the number of columns, which is one
         while self._read()[0] != _EOF:
             pass  # their definitions
-        found = set()
+        found = []
         while (row := self._read())[0] != _EOF:
             # A table name is at most 256 bytes; its length is one byte, or 0xfc and two.
             start, size = (1, row[0]) if row[0] < 0xFB else (3, int.from_bytes(row[1:3], "little"))
-            found.add(row[start : start + size].decode("utf-8", "replace"))
+            found.append(row[start : start + size].decode("utf-8", "replace"))
         return found
 
     _sequence = 0
