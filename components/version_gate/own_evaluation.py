@@ -102,8 +102,10 @@ def config_for(eval_config: str, *, has_baseline: bool) -> Any:
             "invalid eval_config", f"{error}"[:300], "give a tfma.EvalConfig"
         ) from error
     check_eval_config(config)
+    if not config.model_specs:
+        config.model_specs.add()
     if has_baseline and len(config.model_specs) == 1:
-        # TFMA adds a baseline beside a spec without a name only.
+        # TFMA adds a baseline beside the only spec, and only if that has no name.
         config.model_specs[0].name = ""
         for spec in config.metrics_specs:
             del spec.model_names[:]

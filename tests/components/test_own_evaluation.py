@@ -462,3 +462,19 @@ def test_the_baseline_of_a_config_is_left_out_where_nothing_serves() -> None:
     assert [spec.name for spec in both.model_specs] == ["a", "b"]
     alone = own_evaluation.config_for(text, has_baseline=False)
     assert [spec.name for spec in alone.model_specs] == [""]
+
+
+@pytest.mark.parametrize(
+    "text", ["", 'model_specs { label_key: "label" }', 'model_specs { name: "a" }']
+)
+def test_a_baseline_is_added_to_any_config_of_one_model(text: str) -> None:
+    rule = 'metrics_specs { metrics { class_name: "AUC" } model_names: "a" }'
+    made = own_evaluation.config_for(
+        proto_utils.proto_to_json(config(text + rule)), has_baseline=True
+    )
+    assert [(spec.name, spec.is_baseline) for spec in made.model_specs] == [
+        ("candidate", False),
+        ("baseline", True),
+    ]
+    assert len({spec.label_key for spec in made.model_specs}) == 1
+    assert list(made.metrics_specs[0].model_names) == ["candidate", "baseline"]
