@@ -26,8 +26,8 @@ __all__ = [
     "load_evaluation",
 ]
 
-#: TFMA's name for a location that it was not told.
-_UNKNOWN = "<unknown>"
+#: TFMA's names for a location that it was not told.
+_UNKNOWN = frozenset({"<unknown>", "<user provided PCollection>"})
 #: TFMA's file of the run's configuration; made after the metrics or beside them.
 _CONFIG_FILE = "eval_config.json"
 _SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d+)-of-(?P<count>\d+)(\.[a-z]+)?")
@@ -85,7 +85,7 @@ def load_evaluation(
     baselines = [spec.name for spec in specs if spec.is_baseline]
     own = _own_numbers(name, models, places, baselines, location)
     difference = differences.get(name, Numbers())
-    known = data_location if data_location != _UNKNOWN else ""
+    known = data_location if data_location not in _UNKNOWN else ""
     return Evaluation(
         location=location,
         candidate=_model_at(places.get(name) or places.get(""), own),
@@ -150,7 +150,7 @@ def _own_numbers(
 
 def _model_at(location: str | None, numbers: Numbers) -> EvaluatedModel:
     """Describes an evaluated model, with the digest of the bytes that lie there now."""
-    known = location if location and location != _UNKNOWN else ""
+    known = location if location and location not in _UNKNOWN else ""
     try:
         manifest = digest_path(known).manifest if known else ""
     except InvalidModelError:

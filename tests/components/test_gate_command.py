@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from tfx_registry import codec
 from tfx_registry.cli.main import main
+from tfx_registry.components.version_gate.tfma_results import load_evaluation
 from tfx_registry.gate import GatePolicy, SliceSpec, ValueThreshold
 
 Run = Callable[..., tuple[int, Any, str]]
@@ -71,3 +73,14 @@ def test_evaluations_that_prove_nothing_block(
         code, answer, _ = run("ages:1", "--evaluation", folder)
         assert code == 4
         assert {c["reason"] for c in answer["report"]["checks"]} == {reason}
+
+
+def test_a_place_that_tfma_was_not_told_is_none(evaluated: Any, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(evaluated.good_alone, copy)
+    assert load_evaluation(str(copy)).data_location.endswith("examples.tfrecord")
+    path = copy / "eval_config.json"
+    run = json.loads(path.read_text(encoding="utf-8"))
+    for text in ("<unknown>", "<user provided PCollection>"):
+        path.write_text(json.dumps({**run, "dataLocation": text}), encoding="utf-8")
+        assert load_evaluation(str(copy)).data_location == ""
