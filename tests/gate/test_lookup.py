@@ -71,9 +71,33 @@ def test_all_that_is_known_of_a_slice_is_found_together() -> None:
 @pytest.mark.parametrize("min_slice_size", [1, 4, 5, 100])
 def test_small_slices_are_left_out_of_both_models(min_slice_size: int) -> None:
     key, uncounted = (("sex", "x"),), (("sex", "y"),)
-    table = {(): {COUNT: 1.0}, key: {COUNT: 4.0}, uncounted: {AUC: 0.5}}
+    none = (("sex", "z"),)
+    table = {(): {COUNT: 0.0}, key: {COUNT: 4.0}, uncounted: {AUC: 0.5}, none: {COUNT: 0.0}}
     found = Evaluation("/eval", EvaluatedModel("/c", "c", table), EvaluatedModel("/b", "b", table))
     lookup = Lookup(found, min_slice_size)
     left = [spot.slice for spot in lookup.slices]
-    assert left == ([(), uncounted] if min_slice_size > 4 else [(), key, uncounted])
-    assert lookup.left_out == (min_slice_size > 4)
+    expected = {1: [(), key, uncounted, none], 4: [(), key, uncounted]}
+    assert left == expected.get(min_slice_size, [(), uncounted])
+    assert lookup.left_out == 4 - len(left)
+
+
+@pytest.mark.parametrize(
+    ("asked", "value", "same"),
+    [
+        ("3", "3.0", True),
+        ("3.0", "3", True),
+        ("3", "03", True),
+        ("3.5", "3", False),
+        ("1e2", "100", False),
+        ("1.0e2", "100", True),
+        ("x", "x", True),
+        ("x", "3", False),
+        ("", "", True),
+    ],
+)
+def test_values_that_read_as_numbers_are_these_numbers(asked: str, value: str, same: bool) -> None:
+    """As in TFMA; `tests/gate/test_policy.py` compares with it."""
+    spec = SliceSpec((), {"year": asked})
+    assert spec.matches((("year", value),)) is same
+    found = Lookup(evaluation([(("year", value),)], [])).matching(spec)
+    assert bool(found) is same
