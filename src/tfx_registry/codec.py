@@ -28,6 +28,9 @@ __all__ = ["CodecError", "decode", "digest_json", "dumps", "encode", "loads"]
 
 T = TypeVar("T")
 
+#: Types whose values are JSON values as they are.
+_PLAIN = frozenset({str, int, bool, type(None)})
+
 _ENCODER = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
 )
@@ -61,9 +64,11 @@ def _encoder(kind: Any) -> Callable[[Any], Any]:
     if issubclass(kind, enum.Enum):
         return lambda value: value.value
     if issubclass(kind, Mapping):
-        return lambda value: {str(k): encode(v) for k, v in value.items()}
+        return lambda value: {
+            str(k): v if v.__class__ in _PLAIN else encode(v) for k, v in value.items()
+        }
     if issubclass(kind, (list, tuple)):
-        return lambda value: [encode(v) for v in value]
+        return lambda value: [v if v.__class__ in _PLAIN else encode(v) for v in value]
     return _encode_float if issubclass(kind, float) else lambda value: value
 
 
@@ -188,7 +193,8 @@ def _dataclass_reader(cls: type, strict: bool) -> _Reader:
             readers.update({name: _reader(hints[name], strict) for name in fields})
         if strict and (unknown := sorted(set(value) - set(fields))):
             known = ", ".join(sorted(fields))
-            text = f"has the unknown field {unknown[0]!r}{_hint(unknown[0], fields)}; known are {known}"
+            hint = _hint(unknown[0], fields)
+            text = f"has the unknown field {unknown[0]!r}{hint}; known are {known}"
             raise _MisfitError("", value, text=text)
         for name in needed:
             if name not in value:

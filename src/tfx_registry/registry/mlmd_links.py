@@ -21,6 +21,7 @@ from tfx_registry.names import model_key
 from tfx_registry.records import LineageSource
 from tfx_registry.registry import mlmd_store as nodes
 from tfx_registry.registry.events import Event, Registered
+from tfx_registry.registry.mlmd_scan import nodes_of_type
 from tfx_registry.registry.mlmd_store import MlmdStore
 from tfx_registry.registry.mlmd_text import read_text
 from tfx_registry.registry.session import NothingFoundError
@@ -167,7 +168,7 @@ def find_strays(store: MlmdStore) -> list[Damage]:
 
 
 def _stray_heads(store: MlmdStore) -> Iterator[Damage]:
-    found = _by_type(store, "contexts", nodes.MODEL_TYPE)
+    found = list(nodes_of_type(store._session.read, "contexts", nodes.MODEL_TYPE))
     keys = {node.external_id for node in found}
     for node in found:
         key = nodes._model_id(node.name)
@@ -184,11 +185,12 @@ def _stray_heads(store: MlmdStore) -> Iterator[Damage]:
 def _stray_nodes(
     store: MlmdStore, kind: str, type_name: str, prefix: str, word: str
 ) -> Iterator[Damage]:
-    found = _by_type(store, kind, type_name)
-    keys = {node.external_id for node in found}
-    for node in found:
-        if node.external_id.startswith(prefix):
-            continue
+    keys, strange = set(), []
+    for node in nodes_of_type(store._session.read, kind, type_name):
+        keys.add(node.external_id)
+        if not node.external_id.startswith(prefix):
+            strange.append(node)
+    for node in strange:
         if kind == "artifacts" and (
             node.state == pb.Artifact.DELETED or prefix + model_key(node.name) not in keys
         ):
@@ -212,10 +214,3 @@ def _named(node: Any) -> tuple[str, str]:
     except (ValueError, RecursionError, KeyError, TypeError):
         return "", node.name
     return model, f"{what} of {model_key(model)!r}"
-
-
-def _by_type(store: MlmdStore, kind: str, type_name: str) -> list[Any]:
-    try:
-        return list(store._session.read(operator.methodcaller(f"get_{kind}_by_type", type_name)))
-    except NothingFoundError:
-        return []

@@ -16,9 +16,9 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx_registry import codec
 from tfx_registry.records import Version
 from tfx_registry.registry import mlmd_store as nodes
+from tfx_registry.registry.mlmd_scan import nodes_of_type
 from tfx_registry.registry.mlmd_store import MlmdStore
 from tfx_registry.registry.mlmd_text import encode_text, plain_text, read_text, write_record
-from tfx_registry.registry.session import NothingFoundError
 from tfx_registry.registry.store import StateRepair, StoredKeys, StoredRecord
 
 __all__ = ["put_state", "read_contents", "read_events", "read_head", "read_versions", "scan"]
@@ -129,13 +129,9 @@ def put_state(store: MlmdStore, model: str, repair: StateRepair) -> None:
 
 
 def _external_keys(store: MlmdStore, kind: str, type_name: str, prefix: str) -> set[str]:
-    try:
-        found = store._session.read(operator.methodcaller(f"get_{kind}_by_type", type_name))
-    except NothingFoundError:
-        return set()
     return {
         node.external_id.removeprefix(prefix)
-        for node in found
+        for node in nodes_of_type(store._session.read, kind, type_name)
         if node.external_id.startswith(prefix)
         and not (kind == "artifacts" and node.state == pb.Artifact.DELETED)
     }
