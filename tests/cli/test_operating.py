@@ -144,3 +144,27 @@ def test_an_unknown_directory(run, served: str, tmp_path: Path) -> None:
         assert (refused.code, refused.out) == (3, "")
         assert "adopt" in refused.err
     assert not (tmp_path / "other").exists()
+
+
+def test_the_whole_life_of_a_directory_is_exported_and_imported(
+    run, served: str, base: Path, tmp_path: Path
+) -> None:
+    pushed = tmp_path / "pushed"
+    write_minimal_model(pushed / "1700000000", "pushed")
+    assert run("adopt", "penguin", "--serving-dir", pushed, "--alias", "batch").code == 0
+    assert run("rollback", "penguin", "--serving-dir", base, "--reason", "x").code == 0
+    shutil.rmtree(tmp_path / "models" / "1")
+    shutil.rmtree(base / "1")
+    assert run("reconcile", "penguin", "--serving-dir", base).code == 0
+    assert run("export", "penguin", "--out", tmp_path / "penguin.jsonl").code == 0
+    copy = f"sqlite:///{tmp_path}/copy.sqlite"
+    assert run("import", tmp_path / "penguin.jsonl", registry=copy).code == 0
+    assert run("fsck", registry=copy).code == 0
+    assert run("verify-log", registry=copy).code == 0
+    for command in ("history", "versions", "models"):
+        arguments = ("--json", command, *(["penguin"] if command != "models" else []))
+        assert run(*arguments, registry=copy).json == run(*arguments).json
+    shown = run("lineage", "penguin:1", registry=copy).out
+    assert "bytes gone" in shown
+    assert "gone: no place is known" in run("show", "penguin:1").out
+    assert "rolled back to version 2 by ada: x" in run("lineage", "penguin:3").out

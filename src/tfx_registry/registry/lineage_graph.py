@@ -185,6 +185,8 @@ def version_id(model: str, number: int) -> str:
 def version_node(version: Version) -> Node:
     """Returns the node of a version."""
     marks = [version.state.value, *(f"@{alias}" for alias in version.aliases)]
+    if version.bytes_gone:
+        marks.append("bytes gone")
     properties = {
         "model": version.model,
         "number": str(version.number),
@@ -192,6 +194,7 @@ def version_node(version: Version) -> Node:
         "time": version.time,
         "actor": version.actor,
         "digest": version.digest,
+        "bytes": "gone" if version.bytes_gone else "",
         "pipeline": version.origin.pipeline_name,
         "run": version.origin.run_id,
         "code_revision": version.origin.code_revision,
