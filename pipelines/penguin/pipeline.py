@@ -14,7 +14,7 @@ Every model is registered, also one that is blocked; only one that passes the ga
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfx import v1 as tfx
 
@@ -51,6 +51,7 @@ def create_pipeline(
     description: str | None = None,
     enable_cache: bool = True,
     beam_pipeline_args: Sequence[str] | None = None,
+    gate_evaluates: bool = False,
 ) -> tfx.dsl.Pipeline:
     """Builds the pipeline; any TFX runner can run it.
 
@@ -70,6 +71,8 @@ def create_pipeline(
         description: What is special about this model, kept with its version.
         enable_cache: Whether components with the same inputs and properties reuse their outputs.
         beam_pipeline_args: Options for the components that run on Beam.
+        gate_evaluates: Whether VersionGate runs TFMA by itself, in the place of Evaluator and the
+            resolver; for orchestrators that reject resolvers of one's own, such as Kubeflow.
 
     Returns:
         The pipeline.
@@ -98,26 +101,16 @@ def create_pipeline(
         description=description,
         hyperparameters={name: value for name, value in settings.items() if value is not None},
     )
-    resolver = tfx.dsl.Resolver(
-        strategy_class=ProductionModelStrategy,
-        config={"registry": registry_uri, "model_name": model_name, "alias": alias},
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-    ).with_id(RESOLVER_ID)
-    evaluator = components.Evaluator(
-        examples=example_gen.outputs["examples"],
-        example_splits=[EVAL_SPLIT],
-        model=trainer.outputs["model"],
-        baseline_model=resolver.outputs["model"],
-        eval_config=eval_config(),
-        schema=schema_gen.outputs["schema"],
+    deciding = _deciding(
+        gate_evaluates, example_gen, schema_gen, trainer, registry_uri, model_name, alias
     )
     gate = VersionGate(
         model_version=registrar.outputs["model_version"],
         model=trainer.outputs["model"],
-        evaluation=evaluator.outputs["evaluation"],
         policy=policy or default_policy(),
         registry=registry_uri,
         alias=alias,
+        **deciding.inputs,
     )
     promoter = Promoter(
         model=trainer.outputs["model"],
@@ -138,8 +131,7 @@ def create_pipeline(
             schema_gen,
             trainer,
             registrar,
-            resolver,
-            evaluator,
+            *deciding.components,
             gate,
             promoter,
         ],
@@ -147,6 +139,41 @@ def create_pipeline(
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=list(beam_pipeline_args or []),
     )
+
+
+class _Deciding(NamedTuple):
+    """Where the gate's numbers come from: its inputs, and the components that they need."""
+
+    inputs: dict[str, Any]
+    components: tuple[Any, ...] = ()
+
+
+def _deciding(
+    gate_evaluates: bool,
+    example_gen: Any,
+    schema_gen: Any,
+    trainer: Any,
+    registry_uri: str | None,
+    model_name: str,
+    alias: str,
+) -> _Deciding:
+    data = {
+        "examples": example_gen.outputs["examples"],
+        "example_splits": [EVAL_SPLIT],
+        "schema": schema_gen.outputs["schema"],
+        "eval_config": eval_config(),
+    }
+    if gate_evaluates:
+        return _Deciding(data)
+    resolver = tfx.dsl.Resolver(
+        strategy_class=ProductionModelStrategy,
+        config={"registry": registry_uri, "model_name": model_name, "alias": alias},
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+    ).with_id(RESOLVER_ID)
+    evaluator = tfx.components.Evaluator(
+        model=trainer.outputs["model"], baseline_model=resolver.outputs["model"], **data
+    )
+    return _Deciding({"evaluation": evaluator.outputs["evaluation"]}, (resolver, evaluator))
 
 
 def _input_config() -> tfx.proto.Input:
