@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tfx_registry.errors import InvalidNameError
 from tfx_registry.names import SemanticVersion
 from tfx_registry.records import (
     Approval,
@@ -192,8 +193,8 @@ def _new_version(event: Event, payload: Registered) -> Version:
 
 def _with_version(head: Head, payload: Registered) -> Head:
     highest = dict(head.semantic_versions)
-    if payload.semantic_version:
-        new = SemanticVersion.parse(payload.semantic_version)
+    new = _semantic_version(payload)
+    if new is not None:
         old = highest.get(str(new.major))
         if old is None or SemanticVersion.parse(old) < new:
             highest[str(new.major)] = payload.semantic_version
@@ -205,6 +206,14 @@ def _with_version(head: Head, payload: Registered) -> Head:
         count=head.count + 1,
         semantic_versions=dict(sorted(highest.items())),
     )
+
+
+def _semantic_version(payload: Registered) -> SemanticVersion | None:
+    """Reads the semantic version; None also for a text that is none, which no log may fail on."""
+    try:
+        return SemanticVersion.parse(payload.semantic_version)
+    except InvalidNameError:
+        return None
 
 
 def _changes(version: Version, payload: AboutOne, event: Event) -> dict[str, Any]:

@@ -262,11 +262,14 @@ class Session:
             r"disk is full|no space left|is full|could not extend|disk space", text, re.IGNORECASE
         ):
             why, todo = "its disk is full", "free some space"
+        elif re.search(r"command denied|permission denied|access denied", text, re.IGNORECASE):
+            why = f"this user may not write to it ({_end(text)})"
+            todo = "let an administrator give the user all rights on the database"
         elif looks_lost(text) and self.uri.scheme == "mysql":
             why = f"the connection is lost each time ({_cut(text)})"
             todo = "look into the log of the server; max_allowed_packet may be too small"
         else:
-            why = _cut(text)
+            why = _end(text)
             todo = "check that it is a database of ML Metadata, readable and writable"
         return StoreUnavailableError(
             f"the registry at {self.uri} did not answer",
@@ -312,6 +315,11 @@ def _open_problem(uri: RegistryUri, found: Database, error: Exception) -> Proble
         "check that it is a database of ML Metadata, and that this user may read, write and make "
         "tables there",
     )
+
+
+def _end(text: str) -> str:
+    """Cuts text from the front: ML Metadata repeats the request before it says what is wrong."""
+    return text if len(text) <= 300 else "..." + text[-297:]
 
 
 def _cut(text: str) -> str:
