@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,17 +86,34 @@ class World:
         return [event.kind for event in self.registry.history(MODEL)]
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def make_world(folder: Path) -> World:
     """Nothing registered yet."""
-    with ModelRegistry.open("memory://") as registry:
-        yield World(registry, tmp_path / "models", tmp_path / "serving" / MODEL)
+    registry = ModelRegistry.open("memory://")
+    return World(registry, folder / "models", folder / "serving" / MODEL)
+
+
+def promote_three(world: World) -> World:
+    """Promotes versions 1, 2 and 3 one after the other; 3 serves."""
+    for number in (1, 2, 3):
+        world.register()
+        world.promote(number)
+    return world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Nothing registered yet."""
+    return make_world(tmp_path)
 
 
 @pytest.fixture
 def served(world: World) -> World:
     """Versions 1, 2 and 3 were promoted one after the other; 3 serves."""
-    for number in (1, 2, 3):
-        world.register()
-        world.promote(number)
-    return world
+    return promote_three(world)
+
+
+@pytest.fixture
+def served_anew(tmp_path: Path) -> Callable[[], World]:
+    """Makes such a world as often as it is called, each in a folder of its own."""
+    counter = itertools.count()
+    return lambda: promote_three(make_world(tmp_path / str(next(counter))))

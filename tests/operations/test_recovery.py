@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tfx_registry import promote, reconcile, rollback
-from tfx_registry.errors import RefusedError
+from tfx_registry import Retention, adopt, promote, prune, reconcile, rollback
+from tfx_registry.errors import AccessDeniedError, RefusedError
 from tfx_registry.operations import rollbacks
+from tfx_registry.registry.access import AccessPolicy
 from tfx_registry.serving.shelf import Shelf
 
 MODEL = "penguin"
@@ -68,6 +69,27 @@ def test_a_visible_promotion_that_is_not_allowed_any_more_is_undone(served, cras
     assert "undid an interrupted promotion of version 4" in done.actions[0]
     assert (served.visible(), served.serving()) == ([1, 2, 3], 3)
     assert served.registry.head(MODEL).unfinished == {}
+
+
+def test_somebody_without_the_right_to_promote_changes_nothing(served, crash) -> None:
+    """Not even what was interrupted is undone, which would look like a refusal of the version."""
+    served.register()
+    broken_promotion(served, 4, crash)
+    served.registry.set_access_policy(AccessPolicy(admins=("ada",)), actor="ada")
+    before = served.kinds()
+    for act in (
+        lambda: reconcile(served.registry, served.base, actor="eve"),
+        lambda: rollback(served.registry, MODEL, served.base, reason="x", actor="eve"),
+        lambda: prune(
+            served.registry, MODEL, served.base, Retention(1), dry_run=False, actor="eve"
+        ),
+        lambda: promote(served.registry, MODEL, 4, served.base, actor="eve"),
+        lambda: adopt(served.registry, MODEL, served.base, actor="eve"),
+    ):
+        with pytest.raises(AccessDeniedError):
+            act()
+    assert (served.visible(), served.kinds()) == ([1, 2, 3, 4], before)
+    assert reconcile(served.registry, served.base, actor="ada").serving == 4
 
 
 def test_an_invisible_promotion_is_forgotten(served, crash) -> None:

@@ -194,6 +194,26 @@ def test_going_back_to_what_serves_puts_only_strangers_away(served) -> None:
     assert served.kinds() == before
 
 
+def test_what_was_put_away_is_a_source_of_bytes_like_any_other(served) -> None:
+    back(served)
+    shutil.rmtree(served.folder / "model3")
+    assert served.promote(3).changed
+    assert digest_path(served.base / "3").root == served.registry.get(MODEL, 3).digest
+    assert served.serving() == 3
+
+
+def test_an_emergency_by_hand_is_recorded_afterwards(served) -> None:
+    """Without the registry, a rename does what a rollback does; the rollback then records it."""
+    withdrawn = served.base / ".tfx_registry" / "withdrawn"
+    withdrawn.mkdir()
+    (served.base / "3").rename(withdrawn / "3")
+    done = back(served)
+    assert (done.version.number, done.replaces, done.withdrawn) == (2, 3, ())
+    assert served.visible() == [1, 2]
+    assert served.serving() == 2
+    assert served.registry.get(MODEL, 3).rolled_back
+
+
 def test_two_directories_roll_back_apart(served, tmp_path: Path) -> None:
     other = tmp_path / "staging"
     served.promote(3, other, alias="staging")

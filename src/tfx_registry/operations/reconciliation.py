@@ -66,19 +66,21 @@ def reconcile(
         quarantine: Whether to move away what has other bytes than registered, and what lies above
             the version that should serve.
         hash_all: Whether to hash every version; otherwise only those whose files look touched.
-        actor: Who; the access policy must let them promote, if there is something to do.
+        actor: Who; the access policy must let them promote.
 
     Returns:
         What was done and what is left.
 
     Raises:
         NotFoundError: Nothing is known of the directory.
+        AccessDeniedError: The access policy does not let the actor promote.
         RefusedError: It is for another model.
         ServingDirectoryError: It cannot be changed.
     """
     base = base_directory(serving_dir)
     name = model if model is not None else model_of(registry, base)
     name = registry.head(name).model
+    registry.check_may_promote(name, actor)
     restored = [] if base.exists() else _restore_base(registry, name, base)
     with open_site(registry, name, base, actor=actor) as site:
         work = _Work(site, quarantine, hash_all, restored)

@@ -128,9 +128,11 @@ def open_site(
         The directory with its registry.
 
     Raises:
+        AccessDeniedError: The access policy does not let the actor promote.
         RefusedError: The directory is for another model.
         ServingDirectoryError: It cannot be used.
     """
+    registry.check_may_promote(model, actor)
     with ServingDirectory.lock(base_directory(serving_dir)) as directory:
         shelf = Shelf(directory.base)
         check_owner(shelf, model)

@@ -9,6 +9,7 @@ from tfx_registry import names
 from tfx_registry.errors import InvalidInputError, NotFoundError, RefusedError, RejectedError
 from tfx_registry.inspection import describe_model
 from tfx_registry.records import Deployment, Head, Version
+from tfx_registry.registry.access import Action
 from tfx_registry.registry.events import (
     Adopted,
     BytesFound,
@@ -31,6 +32,20 @@ class Deployments(RegistryWriter):
 
     Nothing here touches a serving directory: see `tfx_registry.operations`.
     """
+
+    def check_may_promote(self, model: str, actor: str | None = None) -> None:
+        """Refuses somebody who may not promote versions of a model, before anything is touched.
+
+        Args:
+            model: Name of the model.
+            actor: Who.
+
+        Raises:
+            AccessDeniedError: The access policy does not let them.
+        """
+        policy = self.access_policy()
+        if policy is not None:
+            policy.check(self.actor(actor), Action.PROMOTE, model)
 
     def latest_number(self, model: str) -> int:
         """Returns the highest version number of a model; 0 if there is no such model yet."""
