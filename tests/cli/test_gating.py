@@ -312,6 +312,12 @@ def test_what_served_at_the_decision_or_what_serves_now(run, gated: str, tmp_pat
     assert (now.code, now.json["serving"], now.json["as_of"]) == (4, 3, None)
     reasons = {c.get("reason") for c in now.json["report"]["checks"]}
     assert "baseline_is_not_serving" in reasons
+    with ModelRegistry.open(gated) as registry:
+        record(registry, 2, 0.95)
+    assert run("--json", "gate", "penguin:2", "--from-decision").json["serving"] == 3
+    assert (
+        run("--json", "gate", "penguin:2", "--from-decision", "--decision", 1).json["serving"] == 1
+    )
 
 
 def test_an_earlier_decision_may_be_meant(run, gated: str) -> None:

@@ -293,3 +293,70 @@ def test_older_reports_are_taken_apart_as_well() -> None:
     )
     assert again(older) == again(recorded)
     assert isinstance(older.checks[0], Check)
+
+
+def alone(*keys: SliceKey, baseline: tuple[SliceKey, ...] | None = None) -> Evaluation:
+    """Models that were measured on some slices, with auc alone."""
+
+    def model(name: str, cut: tuple[SliceKey, ...]) -> EvaluatedModel:
+        return EvaluatedModel(name, name, {key: {AUC: 0.9} for key in ((), *cut)})
+
+    return Evaluation(
+        "/results", model("c", keys), model("b", baseline) if baseline is not None else None
+    )
+
+
+def test_a_slice_without_the_metric_goes_on_failing() -> None:
+    whole = alone(MALE, baseline=(MALE,))
+    assert whole.candidate is not None
+    table = {**whole.candidate.metrics, FEMALE: {LOSS: 0.1}}
+    whole = dataclasses.replace(
+        whole, candidate=dataclasses.replace(whole.candidate, metrics=table)
+    )
+    overall = GatePolicy((ValueThreshold("auc", 0.8),))
+    recorded = decide(overall, whole, SITUATION)
+    assert [(c.reason, c.slice) for c in recorded.failures] == [(Reason.METRIC_MISSING, FEMALE)]
+    lower = GatePolicy((ValueThreshold("auc", 0.7),))
+    decided = decide(lower, again(recorded), SITUATION)
+    assert left_behind(recorded, lower, decided) == []
+    assert [(c.reason, c.slice) for c in decided.failures] == [(Reason.METRIC_MISSING, FEMALE)]
+
+
+def test_slices_of_the_baseline_alone_are_not_forgotten() -> None:
+    whole = alone(MALE, baseline=(MALE, FEMALE))
+    overall = GatePolicy((ValueThreshold("auc", 0.8),))
+    each = GatePolicy((ValueThreshold("auc", 0.8, slices=(SliceSpec(("sex",)),)),))
+    assert decide(each, whole, SITUATION).verdict != decide(overall, whole, SITUATION).verdict
+    for policy in (overall, each):
+        recorded = decide(policy, whole, SITUATION)
+        assert left_behind(recorded, each, decide(each, again(recorded), SITUATION))
+
+
+def test_a_baseline_that_did_not_serve_is_not_forgotten() -> None:
+    whole = alone(MALE, baseline=(MALE, FEMALE))
+    assert whole.baseline is not None
+    other = dataclasses.replace(whole, baseline=dataclasses.replace(whole.baseline, manifest="x"))
+    policy = GatePolicy((ValueThreshold("auc", 0.8),), baseline=BaselineRule.ALLOW)
+    recorded = decide(policy, other, SITUATION)
+    lines = left_behind(recorded, policy, decide(policy, again(recorded), SITUATION))
+    assert lines == ["the numbers of a baseline that did not serve"]
+    without = dataclasses.replace(whole, baseline=None)
+    recorded = decide(policy, without, SITUATION)
+    assert left_behind(recorded, policy, decide(policy, again(recorded), SITUATION)) == []
+
+
+def test_intervals_are_taken_along() -> None:
+    whole = evaluation()
+    assert whole.candidate is not None
+    intervals = {(): {AUC: Interval(0.85, 0.95)}, MALE: {AUC: Interval(0.7, 1.0)}}
+    whole = dataclasses.replace(
+        whole,
+        candidate=dataclasses.replace(whole.candidate, intervals=intervals),
+        difference_intervals={key: {AUC: Interval(-0.005, 0.02)} for key in ((), MALE)},
+    )
+    recorded = decide(POLICY, whole, SITUATION)
+    sure = dataclasses.replace(POLICY, confidence=Confidence.BOUND)
+    decided = decide(sure, again(recorded), SITUATION)
+    assert left_behind(recorded, sure, decided) == []
+    assert [(c.reason, c.slice) for c in decided.failures] == [(Reason.NOT_CONFIDENT, MALE)]
+    assert decided.to_json() == decide(sure, whole, SITUATION).to_json()
