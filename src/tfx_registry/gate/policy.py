@@ -352,14 +352,19 @@ def _check_limit(policy: GatePolicy, name: str, kind: type) -> None:
 
 
 def _labels(labels: Any) -> dict[str, tuple[str, ...]]:
+    """Checks required labels; one allowed value may stand without a list."""
+    wrong = InvalidPolicyError(
+        f"invalid required_labels {labels!r}"[:200],
+        "it maps labels to lists of texts",
+        "write required_labels={'label': ['value', ...]}",
+    )
     found: dict[str, tuple[str, ...]] = {}
-    for key, values in dict(labels).items():
-        allowed = (values,) if isinstance(values, str) else tuple(values)
-        if not isinstance(key, str) or not all(isinstance(value, str) for value in allowed):
-            raise InvalidPolicyError(
-                f"invalid required_labels[{key!r}] {values!r}"[:200],
-                "it is a label with a list of texts",
-                "write required_labels={'label': ['value', ...]}",
-            )
-        found[key] = allowed
+    try:
+        for key, values in dict(labels).items():
+            found[key] = (values,) if isinstance(values, str) else tuple(values)
+    except (TypeError, ValueError) as error:
+        raise wrong from error
+    texts = [text for key, values in found.items() for text in (key, *values)]
+    if not all(isinstance(text, str) for text in texts) or not all(found):
+        raise wrong
     return found

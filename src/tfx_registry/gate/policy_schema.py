@@ -34,8 +34,8 @@ _LIMITS: dict[str, dict[str, Any]] = {
 _SCALARS = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 _EVAL_CONFIG = {
-    "type": "object",
-    "description": "An EvalConfig of TFMA in its JSON form; its thresholds are added.",
+    "type": ["object", "string"],
+    "description": "An EvalConfig of TFMA in its JSON or text form; its thresholds are added.",
 }
 
 

@@ -40,10 +40,21 @@ class SliceSpec:
                 "feature_keys is a list of features, not one text",
                 f"write feature_keys=({self.feature_keys!r},)",
             )
-        object.__setattr__(self, "feature_keys", tuple(self.feature_keys))
-        object.__setattr__(
-            self, "feature_values", {k: str(v) for k, v in dict(self.feature_values).items()}
-        )
+        try:
+            named = tuple(self.feature_keys)
+            values = {k: str(v) for k, v in dict(self.feature_values).items()}
+        except (TypeError, ValueError) as error:
+            raise InvalidPolicyError(
+                "invalid slice", str(error), "write SliceSpec(['island'], {'sex': 'female'})"
+            ) from error
+        if not all(isinstance(name, str) for name in (*named, *values)):
+            raise InvalidPolicyError(
+                f"invalid slice {named!r} {values!r}"[:200],
+                "features are named by text",
+                "write SliceSpec(['island'], {'sex': 'female'})",
+            )
+        object.__setattr__(self, "feature_keys", named)
+        object.__setattr__(self, "feature_values", values)
         if type(self.all_slices) is not bool:
             raise InvalidPolicyError(
                 f"invalid slice: all_slices is {self.all_slices!r}", "it is true or false", ""
