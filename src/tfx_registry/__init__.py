@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tfx_registry.gate import GatePolicy
     from tfx_registry.names import VersionRef
     from tfx_registry.operations import Retention, adopt, prune, reconcile, rollback, verify
+    from tfx_registry.keras_export import export_keras
     from tfx_registry.promotion import promote
     from tfx_registry.registry import ModelRegistry, Version
 
@@ -31,6 +32,7 @@ __all__ = [
     "VersionRef",
     "__version__",
     "adopt",
+    "export_keras",
     "promote",
     "prune",
     "reconcile",
@@ -48,6 +50,7 @@ _HOMES = {
     "Version": "tfx_registry.registry",
     "VersionRef": "tfx_registry.names",
     "adopt": "tfx_registry.operations",
+    "export_keras": "tfx_registry.keras_export",
     "promote": "tfx_registry.promotion",
     "prune": "tfx_registry.operations",
     "reconcile": "tfx_registry.operations",

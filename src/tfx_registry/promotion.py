@@ -14,13 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfx_registry.errors import InvalidModelError, NotServedError, RefusedError
+from tfx_registry.errors import NotServedError, RefusedError
+from tfx_registry.keras_export import check_servable_format
 from tfx_registry.names import check_alias, model_key
 from tfx_registry.operations.recovery import forget, recover
 from tfx_registry.operations.rollbacks import rollback
 from tfx_registry.operations.servers import Servers, check_servers
 from tfx_registry.operations.site import open_site, sources
-from tfx_registry.records import ModelFormat, Version
+from tfx_registry.records import Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory, check_servable
 from tfx_registry.serving.receipts import write_receipt
@@ -60,6 +61,7 @@ def promote(
     actor: str | None = None,
     reason: str = "",
     progress: Callable[[int], None] | None = None,
+    check: Callable[[Path], None] | None = None,
     servers: Servers | None = None,
     served_name: str | None = None,
 ) -> Promotion:
@@ -78,6 +80,8 @@ def promote(
         actor: Who.
         reason: Why.
         progress: Called with the number of bytes copied since the last call.
+        check: Called with the verified copy before a server can see it, such as a
+            `tfx_registry.serving.SmokeTest`; if it raises, nothing is published.
         servers: Model servers that must serve the version before this returns. Where they do not,
             the version is rolled back, if one served there before and `keep_failed` is not set.
         served_name: Name of the model in the servers; None means as in the registry.
@@ -100,13 +104,7 @@ def promote(
     version = registry.check_promotable(model, number, alias=alias, **needed)
     registry.check_destination(model, str(base), alias)
     check_loads_latest(registry, model, base)
-    if version.facts.format is not ModelFormat.SAVED_MODEL:
-        raise InvalidModelError(
-            f"cannot promote {version.ref}",
-            f"its format is {version.facts.format.value!r}, and TensorFlow Serving loads only "
-            "SavedModels",
-            "export the model as a SavedModel and register that",
-        )
+    check_servable_format(version)
     root = os.fspath(source) if source is not None else _source(registry, version, base)
     if not os.path.lexists(base / str(number)):
         check_servable(root)
@@ -121,6 +119,7 @@ def promote(
             owner=model_key(model),
             digest=version.facts.digest,
             manifest=version.facts.manifest,
+            check=check,
             before_visible=lambda: registry.record_intent(
                 model, number, str(base), alias, **needed, actor=actor
             ),

@@ -42,6 +42,7 @@ SECTIONS = (
     Section("Look", "reading", ("history", "models", "show", "versions")),
     Section("Find", "finding", ("compare", "lineage", "search")),
     Section("Change", "changing", ("alias", "register")),
+    Section("Convert", "exporting", ("export_keras",)),
     Section("Gate", "gating", ("explain", "gate")),
     Section("Decide", "lifecycle", ("approve", "archive", "label", "override", "policy", "reject")),
     Section("Serve", "serving", ("abort", "promote")),

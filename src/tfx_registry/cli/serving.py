@@ -12,6 +12,7 @@ from tfx_registry.cli.common import Settings, copying, pass_settings
 from tfx_registry.cli.server_options import server_options
 from tfx_registry.errors import InvalidInputError
 from tfx_registry.names import VersionRef
+from tfx_registry.serving.smoke import SmokeTest
 
 if TYPE_CHECKING:
     from tfx_registry.operations import Rollout, Servers
@@ -56,6 +57,12 @@ __all__ = ["abort", "promote"]
     metavar="N",
     help="How many versions that served before stay loaded.  [default: 1]",
 )
+@click.option(
+    "--smoke-examples",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="JSON instances or a TFRecord of tf.Examples; refuse what does not predict on them.",
+)
 @server_options(on_failure=True)
 @pass_settings
 def promote(
@@ -71,6 +78,7 @@ def promote(
     served_name: str | None,
     server_base_path: str | None,
     keep_loaded: int | None,
+    smoke_examples: str | None,
     servers: Servers | None,
 ) -> None:
     """Publish a version that the gate has passed, and move the alias to it.
@@ -86,7 +94,10 @@ def promote(
     """
     by_config = {"--server-base-path": server_base_path, "--keep-loaded": keep_loaded}
     if stable:
-        given = {"--canary": canary, "--model-config": model_config, "--served-name": served_name}
+        given = {
+            "--canary": canary, "--model-config": model_config, "--served-name": served_name,
+            "--smoke-examples": smoke_examples,
+        }  # fmt: skip
         _refuse({**given, **by_config}, "the trial says it already", "leave it out")
     elif model_config is None and not canary:
         blind = servers is not None and servers.no_wait
@@ -96,6 +107,7 @@ def promote(
         _refuse({"--served-name": None if asks else served_name}, "no server is asked",
                 "add --wait-for URL")  # fmt: skip
     parsed = VersionRef.parse(ref)
+    check = SmokeTest(smoke_examples) if smoke_examples else None
     with settings.open() as registry:
         version = registry.resolve(parsed)
         with copying(version.facts.size_bytes) as progress:
@@ -115,14 +127,14 @@ def promote(
                     registry, version.model, version.number, serving_dir, model_config,
                     canary=canary, alias=alias_name, served_name=served_name,
                     server_base_path=server_base_path, keep_loaded=keep_loaded,
-                    progress=progress, **common,
+                    progress=progress, check=check, **common,
                 )  # fmt: skip
             else:
                 from tfx_registry.promotion import promote as promote_version
 
                 done = promote_version(
                     registry, version.model, version.number, serving_dir, alias=alias_name,
-                    served_name=served_name, progress=progress, **common,
+                    served_name=served_name, progress=progress, check=check, **common,
                 )  # fmt: skip
                 _say(settings, done, alias_name)
                 return

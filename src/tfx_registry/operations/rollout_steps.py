@@ -60,6 +60,7 @@ class RolloutSteps:
         required_approvals: int,
         source: str | os.PathLike[str] | None,
         progress: Callable[[int], None] | None,
+        check: Callable[[Path], None] | None = None,
     ) -> int:
         """Makes a version visible, with the intent before.
 
@@ -70,6 +71,7 @@ class RolloutSteps:
             required_approvals: See `promote_by_config`.
             source: Where the bytes lie; None means any place known to the registry.
             progress: Called with the number of bytes copied since the last call.
+            check: See `promote_by_config`.
 
         Returns:
             The sequence number of the intent.
@@ -95,7 +97,7 @@ class RolloutSteps:
                 root, version.number,
                 owner=model_key(self.model), digest=version.facts.digest,
                 manifest=version.facts.manifest, before_visible=intend, progress=progress,
-                beside_newer=True,
+                check=check, beside_newer=True,
             )  # fmt: skip
             write_receipt(self.base, version.number, manifest=version.facts.manifest)
             if not begun:

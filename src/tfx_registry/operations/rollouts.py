@@ -27,16 +27,16 @@ from tfx_registry import codec
 from tfx_registry.errors import (
     IntegrityError,
     InvalidInputError,
-    InvalidModelError,
     NotFoundError,
 )
+from tfx_registry.keras_export import check_servable_format
 from tfx_registry.names import check_alias
 from tfx_registry.operations.config_entry import find_target, write_entry
 from tfx_registry.operations.recovery import bring_back, recover
 from tfx_registry.operations.rollout_steps import RolloutSteps
 from tfx_registry.operations.servers import Servers
 from tfx_registry.operations.site import Site, open_site
-from tfx_registry.records import ConfigTarget, Head, ModelFormat, Version
+from tfx_registry.records import ConfigTarget, Head, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory
 from tfx_registry.serving.model_config import CANARY_LABEL, STABLE_LABEL
@@ -124,6 +124,7 @@ def promote_by_config(
     actor: str | None = None,
     reason: str = "",
     progress: Callable[[int], None] | None = None,
+    check: Callable[[Path], None] | None = None,
 ) -> Rollout:
     """Lets servers load a version by their model config, on trial or to serve.
 
@@ -146,6 +147,8 @@ def promote_by_config(
         actor: Who.
         reason: Why.
         progress: Called with the number of bytes copied since the last call.
+        check: Called with the verified copy before a server can see it, such as a
+            `tfx_registry.serving.SmokeTest`; if it raises, nothing is published.
 
     Returns:
         What was done.
@@ -172,13 +175,13 @@ def promote_by_config(
     version = registry.check_rollout(
         model, number, str(base), alias, canary=canary, required_approvals=required_approvals
     )
-    _check_format(version)
+    check_servable_format(version)
     label = CANARY_LABEL if canary else STABLE_LABEL
     if _is_so(head, base, number, alias, target, canary):
         changed = work.finish(label, number)
         return Rollout(version, str(base / str(number)), target, label, None, changed)
     before = look(work.clients, number)
-    begun = work.publish(version, alias, canary, required_approvals, source, progress)
+    begun = work.publish(version, alias, canary, required_approvals, source, progress, check)
     work.load(number, label, before)
     replaces = _labelled(registry.head(model), base, label)
     if canary:
@@ -310,16 +313,6 @@ def _is_so(
 def _labelled(head: Head, base: Path, label: str) -> int | None:
     there = (head.canaries if label == CANARY_LABEL else head.deployments).get(str(base))
     return there.number if there else None
-
-
-def _check_format(version: Version) -> None:
-    if version.facts.format is not ModelFormat.SAVED_MODEL:
-        raise InvalidModelError(
-            f"cannot promote {version.ref}",
-            f"its format is {version.facts.format.value!r}, and TensorFlow Serving loads only "
-            "SavedModels",
-            "export the model as a SavedModel and register that",
-        )
 
 
 def _bring_bytes(site: Site, version: Version, *, hash_all: bool) -> None:

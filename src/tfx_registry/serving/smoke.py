@@ -1,0 +1,67 @@
+"""A last check before a version becomes visible: it loads, and predicts on given examples."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfx_registry.errors import InvalidInputError, RefusedError
+from tfx_registry.serving.subprocesses import run_module
+
+__all__ = ["SmokeTest"]
+
+_logger = logging.getLogger(__name__)
+_MODULE = "tfx_registry.components.smoke_prediction"
+
+
+@dataclass(frozen=True)
+class SmokeTest:
+    """Asks a model for predictions, in a process of its own; the `check` of a promotion.
+
+    It needs TensorFlow in the environment of the caller. A version that a server sees already is
+    not asked again.
+
+    Attributes:
+        examples: A TFRecord file of `tf.Example`s, or a file of JSON instances as TensorFlow
+            Serving's REST API takes them.
+        signature: Which signature is asked.
+        timeout_seconds: A model that takes longer, with loading TensorFlow, fails.
+    """
+
+    examples: str | os.PathLike[str]
+    signature: str = "serving_default"
+    timeout_seconds: float = 300.0
+
+    def __call__(self, model: Path) -> None:
+        """Asks a model.
+
+        Args:
+            model: The SavedModel directory, as it will be served.
+
+        Raises:
+            InvalidInputError: There is no such file of examples.
+            RefusedError: The model could not be loaded, did not answer in time, or what it
+                answered is not a finite number.
+        """
+        examples = Path(self.examples)
+        if not examples.is_file():
+            raise InvalidInputError(
+                f"cannot ask the model for predictions on {str(examples)!r}",
+                "there is no such file",
+                "give a TFRecord or JSON file of examples",
+            )
+        try:
+            said = run_module(
+                _MODULE,
+                [str(model), str(examples), "--signature", self.signature],
+                timeout_seconds=self.timeout_seconds,
+            )
+        except ValueError as error:
+            raise RefusedError(
+                "cannot publish the model",
+                f"asked for predictions on {str(examples)!r} {error}",
+                "correct the model, or the examples, and repeat; no version was added",
+            ) from error
+        _logger.info("smoke prediction: %s", said.strip())
