@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from tfx_registry.components.artifacts import ModelVersion as ModelVersion
     from tfx_registry.errors import RegistryError
     from tfx_registry.gate import GatePolicy
+    from tfx_registry.keras_export import export_keras
     from tfx_registry.names import VersionRef
     from tfx_registry.operations import Retention, adopt, prune, reconcile, rollback, verify
-    from tfx_registry.keras_export import export_keras
     from tfx_registry.promotion import promote
     from tfx_registry.registry import ModelRegistry, Version
 
