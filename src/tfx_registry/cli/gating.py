@@ -81,9 +81,10 @@ def gate(
     record: bool,
     reason: str,
 ) -> None:
-    """Decide on a version by a policy: what if? Exit code 0: it passes, 4: it is blocked.
+    """Decide on a version by a policy, offline: what if?
 
-    Shows what is different from the recorded decision. Only with --record the decision counts.
+    Exit code 0: it passes, 4: it is blocked. Shows what is different from the recorded decision.
+    Only with --record the decision counts.
 
     Example: tfx-registry gate penguin:2 --policy stricter.yaml --from-decision
     """
