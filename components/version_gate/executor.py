@@ -20,7 +20,7 @@ from tfx_registry.components.version_gate.deciding import Question, decide_and_r
 from tfx_registry.components.version_gate.tfma_results import load_evaluation
 from tfx_registry.errors import InvalidInputError
 from tfx_registry.gate import Evaluation, GatePolicy, GateReport, summarize
-from tfx_registry.gate.html import render_html
+from tfx_registry.gate.html import Recorded, render_html
 from tfx_registry.records import Verdict, Version
 
 __all__ = ["REGISTRY", "Executor"]
@@ -83,12 +83,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         question = self._question(model, input_dict, output_dict, exec_properties)
         with execution.open_registry(exec_properties) as registry:
             report = decide_and_record(registry, question)
+            version = registry.get(report.model, report.candidate.number)
             baseline = (
                 registry.get(report.model, report.baseline.number) if report.baseline else None
             )
         log = _logger.info if report.verdict is Verdict.PASSED else _logger.warning
         log("%s", summarize(report))
-        _write_report(execution.single_artifact(output_dict, REPORT), report)
+        _write_report(execution.single_artifact(output_dict, REPORT), report, version)
         _write_blessing(execution.single_artifact(output_dict, BLESSING), report, model, baseline)
 
     def _question(
@@ -160,14 +161,17 @@ def _infra_blessing(input_dict: dict[str, list[Any]]) -> bool | None:
     return None if blessing is None else bool(model_utils.is_infra_validated(blessing))
 
 
-def _write_report(output: Any, report: GateReport) -> None:
+def _write_report(output: Any, report: GateReport, version: Version) -> None:
+    decision = version.decision
+    assert decision is not None
+    recorded = Recorded(decision.seq, decision.time, decision.actor, override=version.override)
     output.set_string_custom_property(artifacts.VERDICT, report.verdict.value)
     output.set_string_custom_property(artifacts.MODEL_NAME, report.model)
     output.set_string_custom_property(artifacts.VERSION, str(report.candidate.number))
     folder = Path(output.uri)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / artifacts.REPORT_FILE).write_text(report.to_json(), encoding="utf-8")
-    (folder / artifacts.REPORT_PAGE).write_text(render_html(report), encoding="utf-8")
+    (folder / artifacts.REPORT_PAGE).write_text(render_html(report, recorded), encoding="utf-8")
 
 
 def _write_blessing(

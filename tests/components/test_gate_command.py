@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import shutil
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tfx_registry import codec
+from tfx_registry import ModelRegistry, codec
 from tfx_registry.cli.main import main
 from tfx_registry.components.version_gate.tfma_results import load_evaluation
 from tfx_registry.gate import GatePolicy, SliceSpec, ValueThreshold
@@ -84,3 +85,18 @@ def test_a_place_that_tfma_was_not_told_is_none(evaluated: Any, tmp_path: Path) 
     for text in ("<unknown>", "<user provided PCollection>"):
         path.write_text(json.dumps({**run, "dataLocation": text}), encoding="utf-8")
         assert load_evaluation(str(copy)).data_location == ""
+
+
+def test_the_page_of_version_gate_shows_an_override(
+    pipeline: Any, evaluated: Any, uri: str
+) -> None:
+    version = pipeline.register(evaluated.bad)
+    with ModelRegistry.open(uri) as registry:
+        until = datetime.timedelta(hours=6)
+        registry.override("ages", 1, reason="outage, ticket 4711", expires=until, actor="bob")
+    pipeline.gate(version, evaluated.bad, evaluated.bad_alone, POLICY)
+    (page,) = (pipeline.root / "out").glob("*/report.html")
+    text = page.read_text(encoding="utf-8")
+    assert "✗ Blocked" in text
+    assert "outage, ticket 4711" in text
+    assert f"event {pipeline.events()}, " in text
