@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -307,6 +308,127 @@ def test_the_walk_finds_the_version_that_a_model_was_trained_from(
     assert path_of(graph, "model", "by", "base_model", "is") == "penguin:1 (registered)"
     # What the base itself came from is there, too.
     assert path_of(graph, "model", "by", "base_model", "by") == "Trainer, run run-1"
+
+
+def made_from(graph: LineageGraph) -> list[tuple[str, str]]:
+    """The versions that were made from the root, each with the role of the root."""
+    return sorted(
+        (role, node.label)
+        for role, node in graph.downstream(graph.root)
+        if node.kind is NodeKind.VERSION
+    )
+
+
+def test_versions_of_other_models_that_were_made_from_a_version(
+    registry: ModelRegistry, plain_model: Path, tmp_path: Path
+) -> None:
+    registry.register("base", plain_model)
+    for index, name in enumerate(("tuned", "Distilled", "base", "other")):
+        path = tmp_path / name
+        path.write_text(name, encoding="utf-8")
+        sources = [LineageSource(f"role{index}", "Model", str(plain_model))]
+        sources += [LineageSource("examples", "Examples", "/data/1")]
+        registry.register(name, path, sources=sources if name != "other" else sources[1:])
+    registry.register("copy", plain_model, sources=[LineageSource("m", "Model", str(plain_model))])
+    graph = registry.lineage("base", 1)
+    assert made_from(graph) == [
+        ("role0", "tuned:1 (registered)"),
+        ("role1", "Distilled:1 (registered)"),
+        ("role2", "base:2 (registered)"),
+    ]
+    assert "role1: Distilled:1" in tree(graph)
+    assert made_from(registry.lineage("tuned", 1)) == []
+    up = registry.lineage("tuned", 1)
+    [(_, artifact)] = [cause for cause in up.upstream(up.root) if cause[0] == "role0"]
+    # Two versions were registered from there.
+    assert ("is", "base:1 (registered)") in causes(up, artifact.id)
+
+
+@in_ml_metadata
+def test_versions_that_a_pipeline_made_from_a_version(
+    registry: ModelRegistry, plain_model: Path, tmp_path: Path
+) -> None:
+    """Over executions, and over models between that nobody registered; not beyond a version."""
+    pipeline = Pipeline(registry)
+    base = trained(registry, plain_model, "run-1")
+    tuned = tmp_path / "tuned"
+    tuned.write_bytes(b"tuned")
+    second = trained(registry, tuned, "run-2", base=base)
+    between = pipeline.artifact("Model", "/between")
+    pipeline.run("Rewriter", {"model": base}, {"model": between}, "run-3")
+    small = tmp_path / "small"
+    small.write_bytes(b"small")
+    converted = pipeline.artifact("Model", str(small))
+    pipeline.run("Converter", {"model": between}, {"model": converted}, "run-3")
+    registry.register("mobile", small, origin=Origin("p", "run-3", artifact_uri=str(small)))
+    third = tmp_path / "third"
+    third.write_bytes(b"third")
+    trained(registry, third, "run-4", base=second)
+    # What only looked at the model made nothing from it.
+    evaluation = pipeline.artifact("ModelEvaluation", "/evaluation")
+    pipeline.run("Evaluator", {"model": base}, {"evaluation": evaluation}, "run-1")
+    assert made_from(registry.lineage("penguin", 1)) == [
+        ("base_model", "penguin:2 (registered)"),
+        ("model", "mobile:1 (registered)"),
+    ]
+    assert made_from(registry.lineage("penguin", 2)) == [("base_model", "penguin:3 (registered)")]
+    assert made_from(registry.lineage("mobile", 1)) == []
+
+
+@in_ml_metadata
+def test_sources_of_several_pipelines_are_copied_once(
+    registry: ModelRegistry, plain_model: Path
+) -> None:
+    """The pipelines have databases of their own; here their artifacts get stable keys."""
+    shared = LineageSource("examples", "Examples", "/data/1", {"span": "1"})
+    for run, model in enumerate(("penguin", "auk", "penguin", "penguin")):
+        registry.register(
+            model,
+            plain_model,
+            sources=[
+                shared,
+                LineageSource("schema", "Schema", f"/{model}/schema"),
+                LineageSource("examples", "Statistics", "/data/1"),
+            ],
+            origin=Origin(f"pipeline-{model}", f"run-{run}"),
+            idempotency_key=f"run-{min(run, 2)}",  # the last is a retry
+        )
+    nodes = Pipeline(registry).ask(
+        lambda s: s.get_artifacts_by_type("tfx_registry.registry.Source")
+    )
+    assert sorted((n.custom_properties["type_name"].string_value, n.uri) for n in nodes) == [
+        ("Examples", "/data/1"),
+        ("Schema", "/auk/schema"),
+        ("Schema", "/penguin/schema"),
+        ("Statistics", "/data/1"),
+    ]
+    assert [head.latest for head in registry.list_models()] == [1, 2]
+    for model in ("penguin", "auk"):
+        assert ("examples", "Examples /data/1") in causes(registry.lineage(model, 1))
+        assert len(causes(registry.lineage(model, 1))) == 3
+
+
+def test_base_decisions_and_deployments_are_in_every_form(
+    registry: ModelRegistry, plain_model: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    base.write_bytes(b"base")
+    registry.register("base", base)
+    source = LineageSource("base_model", "Model", str(base))
+    registry.register("penguin", plain_model, sources=[source])
+    decide(registry, 1, Verdict.BLOCKED)
+    decide(registry, 1, Verdict.PASSED)
+    registry.record_promotion("penguin", 1, "/serving/penguin", "production", actor="ada")
+    graph = registry.lineage("penguin", 1)
+    for text in (tree(graph, 100), dot(graph), json.dumps(graph.to_json())):
+        for expected in (
+            "base:1 (registered)",
+            "base_model",
+            "blocked, by gate",
+            "passed, by gate",
+            "serves as production in /serving/penguin",
+        ):
+            assert expected in text, text
 
 
 @in_ml_metadata

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from tfx_registry.records import LineageSource, Version
@@ -20,17 +20,36 @@ from tfx_registry.registry.lineage_graph import (
 from tfx_registry.registry.lineage_log import Aftermath
 from tfx_registry.registry.reader import RegistryReader
 
-__all__ = ["Lineage", "UpstreamStore", "source_node"]
+__all__ = ["Lineage", "LineageStore", "source_node"]
 
 _BATCH = 500
 
 
+class DerivedVersion(Protocol):
+    """A version that was made from another one, and as what that was given."""
+
+    @property
+    def model(self) -> str:
+        """Its model."""
+
+    @property
+    def number(self) -> int:
+        """Its number."""
+
+    @property
+    def role(self) -> str:
+        """The role of the other one, such as "base_model"."""
+
+
 @runtime_checkable
-class UpstreamStore(Protocol):
+class LineageStore(Protocol):
     """A store that knows more of the past than the recorded sources: it may hold pipelines."""
 
     def upstream(self, version: Version) -> LineageGraph:
         """Returns what a version came from, with edges up to the node of the version."""
+
+    def derived(self, version: Version) -> Sequence[DerivedVersion]:
+        """Returns the versions, of any model, that were made directly from a version."""
 
 
 class Lineage(RegistryReader):
@@ -42,7 +61,8 @@ class Lineage(RegistryReader):
         Upstream: the artifacts that it was registered with and, where the store is also the
         pipeline's own ML Metadata, the executions and artifacts that those came from; versions
         that it was made from. Downstream, by the log of the model: decisions, approvals, aliases,
-        deployments, versions that were compared with it, made from it, or have its bytes.
+        deployments, versions that were compared with it or have its bytes; and the versions of any
+        model that were made directly from it.
 
         Args:
             model: Name of the model.
@@ -58,7 +78,7 @@ class Lineage(RegistryReader):
         root = version_node(version)
         builder = GraphBuilder(root.id)
         builder.add(root)
-        if isinstance(self._store, UpstreamStore):
+        if isinstance(self._store, LineageStore):
             builder.merge(self._store.upstream(version))
         else:
             self._add_base_versions(builder, version)
@@ -73,7 +93,23 @@ class Lineage(RegistryReader):
         after.finish()
         for other in self._store.read_versions(version.model, after.versions).values():
             builder.add(version_node(other))
+        self._add_derived(builder, version)
         return builder.build()
+
+    def _add_derived(self, builder: GraphBuilder, version: Version) -> None:
+        """Adds the versions of all models that were made from this one."""
+        root = version_id(version.model, version.number)
+        if isinstance(self._store, LineageStore):
+            for found in self._store.derived(version):
+                self._add_version(builder, found.model, found.number)
+                builder.connect(root, version_id(found.model, found.number), found.role)
+            return
+        for head in self.list_models():
+            for other in stream_versions(self, head):
+                for source in () if is_location_of(other, version.uri) else other.sources:
+                    if is_location_of(version, source.uri):
+                        builder.add(version_node(other))
+                        builder.connect(root, version_id(other.model, other.number), source.key)
 
     def _add_version(self, builder: GraphBuilder, model: str, number: int) -> None:
         if version_id(model, number) not in builder:

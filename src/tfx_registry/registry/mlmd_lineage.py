@@ -26,7 +26,16 @@ from tfx_registry.registry.lineage_graph import (
 from tfx_registry.registry.mlmd_text import read_version
 from tfx_registry.registry.session import NothingFoundError
 
-__all__ = ["MAX_NODES", "upstream"]
+__all__ = [
+    "INPUTS",
+    "MAX_NODES",
+    "OUTPUTS",
+    "SERVING_FOLDER",
+    "Read",
+    "Reader",
+    "role_of",
+    "upstream",
+]
 
 #: Calls a function with the ML Metadata store, and turns errors into those of the registry.
 Read = Callable[[Callable[[Any], Any]], Any]
@@ -35,14 +44,14 @@ Read = Callable[[Callable[[Any], Any]], Any]
 MAX_NODES = 500
 
 _BATCH = 500
-_INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)
-_OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
+INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)
+OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
 
 #: Properties of executions that tell where data and code came from; others may be long.
 _TELLING = ("input_base", "input_fingerprint", "span", "run_fn", "module_file", "module_path")
 
 #: Folder of the SavedModel in a Model artifact of TFX.
-_SERVING_FOLDER = "/Format-Serving"
+SERVING_FOLDER = "/Format-Serving"
 
 
 def upstream(read: Read, version: Version) -> LineageGraph:
@@ -57,7 +66,7 @@ def upstream(read: Read, version: Version) -> LineageGraph:
     """
     builder = GraphBuilder(version_id(version.model, version.number))
     builder.add(version_node(version))
-    store = _Reader(read)
+    store = Reader(read)
     walk = _Walk(store, builder, {mlmd_store._source_id(s): s for s in version.sources})
     for artifact_id, role in walk.sources_of(version):
         walk.artifacts.append(artifact_id)
@@ -68,7 +77,7 @@ def upstream(read: Read, version: Version) -> LineageGraph:
     return builder.build()
 
 
-class _Reader:
+class Reader:
     """Asks ML Metadata; where it answers "not found", the answer here is nothing."""
 
     def __init__(self, read: Read) -> None:
@@ -91,7 +100,7 @@ class _Walk:
     """One walk; `artifacts` are the ids that are still to be looked at."""
 
     def __init__(
-        self, store: _Reader, builder: GraphBuilder, recorded: Mapping[str, LineageSource]
+        self, store: Reader, builder: GraphBuilder, recorded: Mapping[str, LineageSource]
     ) -> None:
         self.artifacts: list[int] = []
         self._recorded = recorded
@@ -104,7 +113,7 @@ class _Walk:
         nodes = self._store.ask("get_artifacts_by_external_ids", [external_id])
         makers = self._producers([node.id for node in nodes])
         events = self._events_of([execution for _, execution, _ in makers])
-        return [(e.artifact_id, _role(e)) for e in events if e.type in _INPUTS]
+        return [(e.artifact_id, role_of(e)) for e in events if e.type in INPUTS]
 
     def step(self) -> None:
         """Goes from artifacts to the executions that made them, and to the inputs of those."""
@@ -126,9 +135,9 @@ class _Walk:
             contexts = self._store.ask("get_contexts_by_execution", execution.id)
             self._builder.add(_execution_node(execution, contexts))
         for event in self._events_of(new):
-            if event.type in _INPUTS:
+            if event.type in INPUTS:
                 given, taker = _artifact_id(event.artifact_id), _execution_id(event.execution_id)
-                self._builder.connect(given, taker, _role(event))
+                self._builder.connect(given, taker, role_of(event))
                 self.artifacts.append(event.artifact_id)
 
     def _producers(self, artifact_ids: Sequence[int]) -> list[tuple[int, int, str]]:
@@ -139,22 +148,20 @@ class _Walk:
         first: dict[int, Any] = {}
         for event in self._store.ask_many("get_events_by_artifact_ids", artifact_ids):
             known = first.get(event.artifact_id)
-            if event.type in _OUTPUTS and (
-                known is None or event.execution_id < known.execution_id
-            ):
+            if event.type in OUTPUTS and (known is None or event.execution_id < known.execution_id):
                 first[event.artifact_id] = event
-        return [(e.artifact_id, e.execution_id, _role(e)) for e in first.values()]
+        return [(e.artifact_id, e.execution_id, role_of(e)) for e in first.values()]
 
     def _events_of(self, execution_ids: Sequence[int]) -> list[Any]:
         return list(self._store.ask_many("get_events_by_execution_ids", execution_ids))
 
 
-def _add_registered_models(store: _Reader, builder: GraphBuilder, version: Version) -> None:
+def _add_registered_models(store: Reader, builder: GraphBuilder, version: Version) -> None:
     """Marks the artifacts that are themselves registered versions: the model was made from them."""
     for node in builder.nodes:
         if not _may_be_a_model(node) or is_location_of(version, node.uri):
             continue
-        for place in (node.uri, node.uri.rstrip("/") + _SERVING_FOLDER):
+        for place in (node.uri, node.uri.rstrip("/") + SERVING_FOLDER):
             uri = mlmd_store.plain_text(place)
             for found in store.ask("get_artifacts_by_uri", uri):
                 if found.type != mlmd_store.VERSION_TYPE or found.state == pb.Artifact.DELETED:
@@ -216,7 +223,8 @@ def _texts(values: Any) -> dict[str, str]:
     return found
 
 
-def _role(event: Any) -> str:
+def role_of(event: Any) -> str:
+    """Returns in which role an edge connects its ends, "" if it says nothing."""
     keys = [step.key for step in event.path.steps if step.WhichOneof("value") == "key"]
     return mlmd_store.decode_text(keys[0]) if keys else ""
 

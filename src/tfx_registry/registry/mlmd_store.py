@@ -42,6 +42,7 @@ from tfx_registry.registry.store import (
 from tfx_registry.registry.uri import RegistryUri
 
 if TYPE_CHECKING:
+    from tfx_registry.registry.mlmd_derived import Derived
     from tfx_registry.registry.verify import Damage
 
 __all__ = ["RECORD", "MlmdStore", "decode_text", "encode_text", "plain_text"]
@@ -237,10 +238,16 @@ class MlmdStore:
         return mlmd_links.find_strays(self)
 
     def upstream(self, version: Version) -> LineageGraph:
-        """See `lineage.UpstreamStore`."""
+        """See `lineage.LineageStore`."""
         from tfx_registry.registry import mlmd_lineage
 
         return mlmd_lineage.upstream(self._session.read, version)
+
+    def derived(self, version: Version) -> list[Derived]:
+        """See `lineage.LineageStore`."""
+        from tfx_registry.registry import mlmd_derived
+
+        return mlmd_derived.derived(self._session.read, version)
 
     def close(self) -> None:
         """Lets go of the connection."""
