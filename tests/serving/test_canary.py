@@ -231,6 +231,15 @@ def test_how_many_stay_loaded(serving: Place, keep: int) -> None:
     assert serving.said()[0] == (1, 2, 3)[2 - keep :]
 
 
+def test_a_trial_is_part_of_what_served(serving: Place) -> None:
+    serving.promote(2, canary=True, reason="try it")
+    now = "9999-01-01"
+    (trial,) = serving.registry.served(MODEL, now, alias="canary")
+    assert (trial.version.number, trial.reason) == (2, "try it")
+    both = serving.registry.served(MODEL, now, destination=str(serving.base))
+    assert [served.version.number for served in both] == [2, 1]
+
+
 # Trials that end otherwise
 
 
@@ -523,7 +532,8 @@ def test_rollback_moves_the_label_and_puts_nothing_away(serving: Place) -> None:
 def test_reconcile_undoes_what_was_begun_and_writes_the_file_again(serving: Place) -> None:
     with pytest.raises(RefusedError):
         serving.promote(2, servers=Servers())
-    assert any("not finished" in p for p in status(serving.registry, serving.base).problems)
+    (problem,) = status(serving.registry, serving.base).problems
+    assert "not finished" in problem  # and the file says what the log says, so far
     done = reconcile(serving.registry, serving.base)
     assert done.problems == ()
     assert len(done.actions) == 2

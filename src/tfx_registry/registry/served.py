@@ -92,7 +92,8 @@ def served_at(
         destination: The serving base directory; None means all of the alias.
 
     Returns:
-        What served, the newest promotion first.
+        What served, the newest promotion first. A version on trial served under the alias of its
+        trial, beside the other one in its directory.
 
     Raises:
         IntegrityError: The log is damaged.
@@ -110,7 +111,8 @@ def served_at(
             str(replay.all_findings[0]),
             "see all damage with 'tfx-registry fsck'",
         )
-    deployments = replay.head.deployments.values() if replay.head else ()
+    head = replay.head
+    deployments = [*head.deployments.values(), *head.canaries.values()] if head else []
     found = [
         deployment
         for deployment in sorted(deployments, key=lambda d: d.seq, reverse=True)
