@@ -366,6 +366,13 @@ class Version:
         return VersionState(self.decision.verdict.value)
 
     @property
+    def awaits_decision(self) -> bool:
+        """Whether it was rolled back, and nothing has let it serve again since."""
+        decided = self.decision.seq if self.decision else 0
+        overridden = self.override.seq if self.override else 0
+        return self.rolled_back > max(decided, overridden)
+
+    @property
     def ref(self) -> str:
         """The reference `model:number`."""
         return f"{self.model}:{self.number}"

@@ -48,6 +48,7 @@ def test_rollback(run, served: str, base: Path) -> None:
     shown = run("--json", "show", "penguin:3").json
     assert shown["rolled_back"] == run("--json", "history", "penguin").json[-1]["seq"]
     assert "rolled back" in run("show", "penguin:3").out
+    assert "passed, rolled back" in run("versions", "penguin").out
     refused = run("promote", "penguin:3", "--serving-dir", base)
     assert (refused.code, "was rolled back" in refused.err) == (4, True)
     document = run(

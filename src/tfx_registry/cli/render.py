@@ -99,6 +99,8 @@ def versions(found: Sequence[Version], *, as_json: bool) -> None:
     for v in found:
         style = _STYLES[v.state.value]
         text = v.state.value + (", overridden" if v.override else "")
+        text += ", rolled back" if v.awaits_decision and not v.serving else ""
+        text += ", bytes gone" if v.bytes_gone else ""
         state = f"[{style}]{text}[/]" if style else text
         why = v.decision.reasons[0] if v.decision and v.decision.reasons else ""
         rows.append(
