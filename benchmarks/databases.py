@@ -26,10 +26,10 @@ from tfx_registry.testing import MariaDbServer, PostgreSqlServer
 __all__ = ["databases_table"]
 
 OPERATIONS = {
-    "get": "get by number",
-    "alias": "get by alias",
-    "latest": "get the latest",
-    "page": "newest page of 100",
+    "get_fresh": "get by number",
+    "alias_fresh": "get by alias",
+    "latest_fresh": "get the latest",
+    "page_fresh": "newest page of 100",
     "register": "register",
     "set_alias": "set an alias",
 }

@@ -19,8 +19,10 @@ Works through `MlflowClient` only, the public interface. What stands for what:
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import logging
+import random
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -60,12 +62,18 @@ def operations(client: MlflowClient, folder: Path) -> dict[str, Operation]:
         The operations by name.
     """
     model, alias = payload.MODEL, payload.ALIAS
-    size = int(search(client, 1, _BY_NUMBER)[0].version)
-    draw = payload.numbers(size)
     counter = itertools.count()
 
+    @functools.cache  # asked when it is needed: the first question may be what is measured
+    def size() -> int:
+        return int(search(client, 1, _BY_NUMBER)[0].version)
+
+    @functools.cache
+    def draw() -> random.Random:
+        return payload.numbers(size())
+
     def get() -> Callable[[], object]:
-        number = str(draw.randint(1, size))
+        number = str(draw().randint(1, size()))
         return lambda: client.get_model_version(model, number)
 
     def register() -> Callable[[], object]:
@@ -77,7 +85,7 @@ def operations(client: MlflowClient, folder: Path) -> dict[str, Operation]:
         )
 
     def set_alias() -> Callable[[], object]:
-        number = str(draw.randint(1, size))
+        number = str(draw().randint(1, size()))
         return lambda: client.set_registered_model_alias(model, alias, number)
 
     return {

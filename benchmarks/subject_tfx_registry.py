@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
+import random
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from subject import Operation, serve
 from tfx_registry import ModelRegistry
 from tfx_registry.inspection import installed_libraries
 from tfx_registry.registry import Origin
+from tfx_registry.registry.mlmd_text import forget_versions
 
 __all__ = ["operations"]
 
@@ -29,9 +32,16 @@ def operations(registry: ModelRegistry, folder: Path) -> dict[str, Operation]:
         The operations by name.
     """
     model, alias = payload.MODEL, payload.ALIAS
-    size = registry.head(model).latest
-    draw = payload.numbers(size)
     counter = itertools.count()
+
+    @functools.cache  # asked when it is needed: the first question may be what is measured
+    def size() -> int:
+        return registry.head(model).latest
+
+    @functools.cache
+    def draw() -> random.Random:
+        return payload.numbers(size())
+
     origin = Origin(
         pipeline_name="churn-nightly",
         run_id="run",
@@ -41,7 +51,7 @@ def operations(registry: ModelRegistry, folder: Path) -> dict[str, Operation]:
     )
 
     def get() -> Callable[[], object]:
-        number = draw.randint(1, size)
+        number = draw().randint(1, size())
         return lambda: registry.get(model, number)
 
     def register(known: Origin | None) -> Callable[[], object]:
@@ -61,16 +71,28 @@ def operations(registry: ModelRegistry, folder: Path) -> dict[str, Operation]:
 
     def set_alias() -> Callable[[], object]:
         now = registry.head(model).aliases[alias]
-        number = draw.randint(1, size - 1)
+        number = draw().randint(1, size() - 1)
         number += number >= now  # any but that one
         return lambda: registry.set_alias(model, alias, number)
 
-    return {
+    def fresh(operation: Operation) -> Operation:
+        def ready() -> Callable[[], object]:
+            forget_versions()
+            return operation()
+
+        return ready
+
+    reading: dict[str, Operation] = {
         "get": get,
         "alias": lambda: lambda: registry.resolve(f"{model}@{alias}"),
         "latest": lambda: lambda: registry.latest(model),
         "page": lambda: lambda: registry.list_versions(model, limit=100),
         "page10": lambda: lambda: registry.list_versions(model, limit=10),
+    }
+    return {
+        **reading,
+        # The same, of versions that this process does not keep from earlier reads.
+        **{f"{name}_fresh": fresh(operation) for name, operation in reading.items()},
         "register": lambda: register(origin),
         "register_plain": lambda: register(None),
         "set_alias": set_alias,

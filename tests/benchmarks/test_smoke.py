@@ -48,3 +48,18 @@ def test_speed_is_measured_at_each_size(tmp_path):
     )  # fmt: skip
     assert "| operation, ms | 10 versions | 20 versions |" in found
     assert "| register |" in found
+
+
+def test_processor_time_is_measured_instead(tmp_path):
+    found = run(
+        "registry_speed.py", "--only", "scale", "--sizes", 10, 20, "--rounds", 1,
+        "--folder", tmp_path, "--processor-time",
+    )  # fmt: skip
+    assert "measured: the processor's time" in found
+    assert "| get by number |" in found
+
+
+def test_a_check_of_everything_is_measured(tmp_path):
+    found = run("fsck_speed.py", "--sizes", 10, "--folder", tmp_path)
+    assert "| versions | seconds |" in found
+    assert "| 10 |" in found

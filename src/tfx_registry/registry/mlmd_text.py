@@ -18,6 +18,7 @@ __all__ = [
     "RECORD",
     "decode_text",
     "encode_text",
+    "forget_versions",
     "is_safe_in_a_query",
     "plain_text",
     "read_record",
@@ -113,6 +114,11 @@ def read_version(node: Any) -> Version:
     """
     text = read_text(node)
     return _kept_version(text) if len(text) <= _KEPT_LENGTH else _version(text)
+
+
+def forget_versions() -> None:
+    """Drops the versions that are kept, for measurements of the first read."""
+    _kept_version.cache_clear()
 
 
 def _version(text: str) -> Version:
