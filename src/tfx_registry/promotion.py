@@ -125,9 +125,13 @@ def promote(
             ),
             progress=progress,
         )
-        after = registry.record_promotion(
-            model, number, str(base), alias, **needed, actor=actor, reason=reason
-        )
+        try:
+            after = registry.record_promotion(
+                model, number, str(base), alias, **needed, actor=actor, reason=reason
+            )
+        except RefusedError:
+            recover(site)  # somebody rejected it in the last moment: it must not stay visible
+            raise
         write_receipt(base, number, manifest=version.facts.manifest)
         forget(site, version)
     unchanged = published.already_there and after.seq == version.seq

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tfx_registry import Retention, adopt, promote, prune, reconcile, rollback
-from tfx_registry.errors import AccessDeniedError, RefusedError
+from tfx_registry.errors import AccessDeniedError, RefusedError, RejectedError
 from tfx_registry.operations import rollbacks
 from tfx_registry.registry.access import AccessPolicy
 from tfx_registry.serving.shelf import Shelf
@@ -67,6 +67,40 @@ def test_a_visible_promotion_that_is_not_allowed_any_more_is_undone(served, cras
     served.registry.reject(MODEL, 4, reason="leak")
     done = reconcile(served.registry, served.base)
     assert "undid an interrupted promotion of version 4" in done.actions[0]
+    assert (served.visible(), served.serving()) == ([1, 2, 3], 3)
+    assert served.registry.head(MODEL).unfinished == {}
+
+
+def test_a_version_that_is_rejected_in_the_last_moment_does_not_stay_visible(
+    served, monkeypatch
+) -> None:
+    served.register()
+    served.decide(4)
+    record = type(served.registry).record_promotion
+
+    def too_late(self, *args, **kwargs):
+        self.reject(MODEL, 4, reason="leak")
+        return record(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(served.registry), "record_promotion", too_late)
+    with pytest.raises(RejectedError, match="leak"):
+        promote(served.registry, MODEL, 4, served.base)
+    monkeypatch.undo()
+    assert (served.visible(), served.serving()) == ([1, 2, 3], 3)
+    assert served.registry.head(MODEL).unfinished == {}
+    assert served.kinds()[-1] == "intent_dropped"
+
+
+def test_a_target_that_is_rejected_in_the_last_moment_does_not_serve(served, monkeypatch) -> None:
+    record = type(served.registry).record_rollback
+
+    def too_late(self, *args, **kwargs):
+        self.reject(MODEL, 2, reason="leak")
+        return record(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(served.registry), "record_rollback", too_late)
+    with pytest.raises(RejectedError, match="leak"):
+        rollback(served.registry, MODEL, served.base, reason="x")
     assert (served.visible(), served.serving()) == ([1, 2, 3], 3)
     assert served.registry.head(MODEL).unfinished == {}
 

@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tfx_registry.errors import ConflictError, IntegrityError, InvalidInputError
+from tfx_registry.errors import ConflictError, IntegrityError, InvalidInputError, RefusedError
 from tfx_registry.operations.recovery import known_numbers, put_newer_away, recover
 from tfx_registry.operations.rollouts import roll_back_by_config
 from tfx_registry.operations.servers import Servers, check_servers
@@ -169,14 +169,18 @@ def _roll_back(
             f"choose another version with --to: {', '.join(map(str, others)) or 'there is none'}",
         )
     names = put_newer_away(site, version.number)
-    after = site.registry.record_rollback(
-        site.model,
-        version.number,
-        site.destination,
-        known_numbers(site, names),
-        reason=reason,
-        actor=site.actor,
-    )
+    try:
+        after = site.registry.record_rollback(
+            site.model,
+            version.number,
+            site.destination,
+            known_numbers(site, names),
+            reason=reason,
+            actor=site.actor,
+        )
+    except RefusedError:
+        recover(site)  # somebody rejected it in the last moment: what served comes back
+        raise
     _logger.info("%s rolled back to %s, put away: %s", site.base, after.ref, names)
     return Rollback(after, str(path), replaces, tuple(names), recovered, changed=True)
 
