@@ -163,10 +163,8 @@ def prune(
     """
     base = base_directory(serving_dir)
     now = registry.deployment(model, str(base))
-    loaded = {
-        server: ModelServer(server, registry.head(model).model).available()
-        for server in retention.servers
-    }
+    name = now.config.name if now.config is not None else registry.head(model).model
+    loaded = {server: ModelServer(server, name).available() for server in retention.servers}
     if dry_run:
         check_owner(Shelf(base), model)
         return _plan(registry, now, registry.head(model), base, retention, loaded)

@@ -9,6 +9,7 @@ their bytes.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -185,9 +186,8 @@ def _configs(text: str) -> list[Message]:
         first = top.fields[0]
         raise TextFormatError(f"line {first.line}: expected {_LIST}, found {first.name}")
     configs = [config for listing in top.messages(_LIST) for config in listing.messages(_CONFIG)]
-    names = [_string(config, "name") for config in configs]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(_string(config, "name") for config in configs).items():
+        if count > 1:
             raise TextFormatError(f"the model {name!r} is listed more than once")
     return configs
 

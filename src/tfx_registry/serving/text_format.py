@@ -9,6 +9,7 @@ https://protobuf.dev/reference/protobuf/textformat-spec/.
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -156,6 +157,7 @@ def parse(text: str) -> Message:
 class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
+        self._newlines = [match.start() for match in re.finditer("\n", text)]
         self._at = 0
         self._skip()
 
@@ -265,7 +267,7 @@ class _Reader:
             self._at = match.end()
 
     def _line(self, at: int | None = None) -> int:
-        return self._text.count("\n", 0, self._at if at is None else at) + 1
+        return bisect.bisect_left(self._newlines, self._at if at is None else at) + 1
 
     def _error(self, message: str, at: int | None = None) -> TextFormatError:
         return TextFormatError(f"line {self._line(at)}: {message}")

@@ -4,6 +4,8 @@ For the tests of this package, and for those of programs that embed it. Each lis
 of the loopback interface, keeps its data in a temporary folder, and is gone with the process that
 started it.
 
+`tfx_registry.testing.model_server` emulates a model server, `python -m` runs it.
+
 Example:
     with PostgreSqlServer() as server:
         os.environ["TFX_REGISTRY_PASSWORD"] = server.password
