@@ -279,6 +279,16 @@ def found(registry: ModelRegistry, *, repair: bool = False) -> str:
     return ", ".join(f"{f.code} {f.thing}" for f in findings)
 
 
+def test_nothing_reads_copied_rows(damaged: Callable[[str], ModelRegistry], template: Path) -> None:
+    copies = copy("Context", HEAD, "PENGUIN") + copy("Artifact", V2, "penguin@2", ", uri, state")
+    with (
+        damaged(copies + copy("Execution", E4, "op:mine")) as registry,
+        ModelRegistry.open(f"sqlite:///{template}", create=False) as whole,
+    ):
+        assert everything(registry) == everything(whole)
+        assert len(registry.fsck().findings) == 3
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_damage_by_sql(damaged: Callable[[str], ModelRegistry], template: Path, name: str) -> None:
     case = CASES[name]

@@ -177,8 +177,8 @@ def _stray_heads(store: MlmdStore) -> Iterator[Damage]:
                 "head.stray",
                 node.name,
                 f"context {node.id}",
-                f"a second head without the key of one (its external id is {node.external_id!r}); "
-                "lists of models show it; delete its row with SQL",
+                f"a second head, without the key of one (its external id is {node.external_id!r}); "
+                "nothing reads it",
             )
 
 

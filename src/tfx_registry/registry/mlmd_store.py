@@ -146,7 +146,8 @@ class MlmdStore:
     def list_heads(self) -> list[Head]:
         """See `store.Store`."""
         nodes = self._session.read(lambda s: s.get_contexts_by_type(MODEL_TYPE))
-        heads = [_head(node) for node in nodes]
+        # A copied row has no key of a model; `fsck` names it.
+        heads = [_head(node) for node in nodes if node.external_id.startswith(_model_id(""))]
         return sorted(heads, key=lambda head: model_key(head.model))
 
     # Append
