@@ -161,6 +161,16 @@ def test_a_first_promotion(place: Place) -> None:
     assert place.kinds(8) == ["rollout_started", "promoted"]
 
 
+def test_servers_that_began_with_an_empty_file(place: Place) -> None:
+    """And without the flag for new labels: they are set once the version is loaded."""
+    place.config.touch()
+    server = place.start(allow_version_labels_for_unavailable_models=False)
+    assert place.promote(1).changed
+    assert server.labels(MODEL) == {"stable": 1}
+    assert place.promote(2, canary=True).changed
+    assert server.errors == []
+
+
 def test_a_canary_beside_what_serves_then_stable(serving: Place) -> None:
     done = serving.promote(2, canary=True, reason="try it")
     assert (done.label, done.replaces, done.changed) == ("canary", None, True)
