@@ -174,6 +174,13 @@ def test_an_override_shows_in_every_view(run, gated: str, tmp_path: Path, monkey
     ]  # fmt: skip
 
 
+def test_an_override_without_a_decision_is_not_kept_quiet(run, gated: str) -> None:
+    run("override", "penguin:3", "--reason", "outage, ticket 4711")
+    missing = run("explain", "penguin:3")
+    assert (missing.code, missing.out) == (3, "")
+    assert "none is recorded; ada overrode the gate: outage, ticket 4711" in missing.err
+
+
 def test_hostile_names_do_not_steer_the_terminal(run, uri: str, saved_model: Path) -> None:
     hostile = "\x1b[31m[bold]\u202e"
     with ModelRegistry.open(uri) as registry:

@@ -196,9 +196,11 @@ def _find(
     """Returns the event of a decision, and which of how many on the version it is."""
     found = registry.decisions(version.model, version.number)
     if not found:
+        override = version.override
+        said = f"; {override.actor} overrode the gate: {override.reason}" if override else ""
         raise NotFoundError(
             f"no gate decision on {version.ref}",
-            "none is recorded",
+            f"none is recorded{said}",
             "run VersionGate on it, or 'tfx-registry gate' with --record",
         )
     number = which or len(found)
