@@ -45,6 +45,9 @@ def test_rollback(run, served: str, base: Path) -> None:
     )
     assert "back to version 2 from 3" in run("history", "penguin").out
     assert "ticket 4711" in run("history", "penguin").out
+    (answer,) = run("--json", "served", "penguin", "--on", "2999-01-01").json
+    assert "ticket 4711" in str(answer)
+    assert "penguin:2" in run("served", "penguin", "--on", "2999-01-01").out
     shown = run("--json", "show", "penguin:3").json
     assert shown["rolled_back"] == run("--json", "history", "penguin").json[-1]["seq"]
     assert "rolled back" in run("show", "penguin:3").out
