@@ -72,6 +72,10 @@ def test_a_trial_that_succeeds(
     assert done.out == f"promoted penguin:2 to 'canary' of penguin by {config}\n"
     assert labels(config) == {"stable": 1, "canary": 2}
     assert run("--json", "show", "penguin@canary").json["number"] == 2
+    shown = run("status", "--serving-dir", base)
+    assert "version 2 is on trial, " in shown.out
+    assert f"servers load what {config} lists for 'penguin'" in shown.out
+    assert run("--json", "status", "--serving-dir", base).json["canary"]["number"] == 2
     assert "version 2 is on trial in" in run("history", "penguin").out
     document = promote(2, "--stable", "--wait-for", server.url, "--json").json
     assert (document["label"], document["replaces"], document["changed"]) == ("stable", 1, True)

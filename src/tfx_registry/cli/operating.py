@@ -100,6 +100,12 @@ def status(settings: Settings, serving_dir: str, hash_all: bool) -> None:
             f"version {now.number} as {now.alias!r}, {render.time(now.time)}" if now else "nothing"
         )
         click.echo(render.printable(f"{found.model} in {found.directory} serves {serves}"))
+        if found.canary is not None:
+            trial = f"version {found.canary.number} is on trial, {render.time(found.canary.time)}"
+            click.echo(trial)
+        if now is not None and now.config is not None:
+            by = f"servers load what {now.config.path} lists for {now.config.name!r}"
+            click.echo(render.printable(by))
         rows = [
             [
                 row.name,

@@ -54,6 +54,7 @@ class DirectoryStatus:
         rows: The directories, by number.
         unfinished: What was begun and not recorded, or None.
         problems: What is not as it should be, one line each.
+        canary: What is on trial, or None.
     """
 
     model: str
@@ -63,6 +64,7 @@ class DirectoryStatus:
     rows: tuple[Row, ...]
     unfinished: Deployment | None
     problems: tuple[str, ...]
+    canary: Deployment | None = None
 
 
 def status(
@@ -98,7 +100,8 @@ def status(
     loads = max(visible, default=None)
     problems = tuple(_problems(head, base, now, rows))
     unfinished = head.unfinished.get(str(base))
-    return DirectoryStatus(head.model, str(base), now, loads, rows, unfinished, problems)
+    canary = head.canaries.get(str(base))
+    return DirectoryStatus(head.model, str(base), now, loads, rows, unfinished, problems, canary)
 
 
 def _rows(

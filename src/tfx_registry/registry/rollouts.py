@@ -83,8 +83,9 @@ class Rollouts(Promotions):
             raise RefusedError(
                 f"cannot promote {version.ref} in {destination!r}",
                 f"version {trial.number} is on trial there since {trial.time}",
-                f"promote that one with 'tfx-registry promote {model}:{trial.number} --stable', or "
-                f"end its trial with 'tfx-registry abort {model}'",
+                f"let that one serve with 'tfx-registry promote {head.model}:{trial.number} "
+                f"--serving-dir {destination} --stable', or end its trial with 'tfx-registry abort "
+                f"{head.model} --serving-dir {destination}'",
             )
         if canary:
             _check_beside(version, head.deployments.get(destination), destination)
