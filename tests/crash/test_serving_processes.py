@@ -3,73 +3,40 @@
 from __future__ import annotations
 
 import datetime
-import multiprocessing
+import json
 import os
-import signal
+import subprocess
+import sys
 from collections.abc import Iterator
-from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tfx_registry import ModelRegistry, Retention, promote, prune, reconcile, rollback
-from tfx_registry.digest import digest_path
-from tfx_registry.errors import ConflictError, RefusedError
+from tfx_registry import ModelRegistry, promote, reconcile, rollback
 from tfx_registry.registry import fold
-from tfx_registry.serving import ServingDirectory, list_version_directories
+from tfx_registry.serving import list_version_directories
 from tfx_registry.testing.minimal_model import write_minimal_model
 
 MODEL = "penguin"
-SPAWN: SpawnContext = multiprocessing.get_context("spawn")
-_SECONDS = 250
+WORKER = Path(__file__).with_name("serving_worker.py")
 
 
-def act(uri: str, base: str, what: str, argument: int, gate: Any, said: Any) -> None:
-    """Does one thing once all others are ready, and says how it ended."""
-    with ModelRegistry.open(uri) as registry:
-        registry.head(MODEL)
-        gate.wait(_SECONDS)
-        try:
-            if what == "promote":
-                promote(registry, MODEL, argument, base, reason=what)
-            elif what == "rollback":
-                rollback(registry, MODEL, base, argument, reason=what)
-            elif what == "prune":
-                prune(registry, MODEL, base, Retention(argument), dry_run=False)
-            else:
-                reconcile(registry, base)
-        except (RefusedError, ConflictError) as error:
-            said.put((what, argument, str(error)))
-        else:
-            said.put((what, argument, ""))
+def start(*words: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(WORKER), *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
-def hold_and_say(base: str, said: Any) -> None:
-    """Takes the lock of a directory, makes a mess in staging, and never lets go."""
-    with ServingDirectory.lock(base):
-        (Path(base) / ".tfx_registry" / "staging" / "half").mkdir(parents=True)
-        said.put(os.getpid())
-        signal.pause()
-
-
-def watch(base: str, digests: dict[int, str], stop: Any, said: Any) -> None:
-    """Polls as a server does, and says what it may not see."""
-    wrong, polls = set(), 0
-    while not stop.is_set() or not polls:
-        polls += 1
-        versions = list_version_directories(Path(base))
-        if not versions:
-            wrong.add("the directory was empty")
-        for number, names in versions.items():
-            path = Path(base) / names[0]
-            try:
-                good = digest_path(path).manifest == digests[number]
-            except Exception:  # noqa: BLE001 - gone while it was read, or not whole
-                good = False
-            if not good and path.exists():
-                wrong.add(f"version {number} was visible and not whole")
-    said.put(sorted(wrong))
+def listen(process: subprocess.Popen[str]) -> Any:
+    """Returns the next line that a process says."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, process.communicate()[1]
+    return json.loads(line)
 
 
 @pytest.fixture
@@ -92,26 +59,18 @@ def folder(tmp_path: Path) -> Path:
 def race(folder: Path) -> Iterator[Any]:
     """Lets several things happen at once under the eyes of a server; returns how each ended."""
     uri, base = f"sqlite:///{folder}/r.sqlite", folder / "serving"
-    with ModelRegistry.open(uri) as registry:
-        digests = {v.number: v.facts.manifest for v in registry.list_versions(MODEL)}
-    started: list[Any] = []
+    gate, stop = folder / "gate", folder / "stop"
+    started: list[subprocess.Popen[str]] = []
 
     def run(*things: tuple[str, int]) -> dict[tuple[str, int], str]:
-        gate, stop = SPAWN.Barrier(len(things)), SPAWN.Event()
-        said, seen = SPAWN.Queue(), SPAWN.Queue()
-        reader = SPAWN.Process(target=watch, args=(str(base), digests, stop, seen))
-        workers = [
-            SPAWN.Process(target=act, args=(uri, str(base), what, argument, gate, said))
-            for what, argument in things
-        ]
-        started.extend([reader, *workers])
-        for process in started:
-            process.start()
-        ends = [said.get(timeout=_SECONDS) for _ in workers]
-        stop.set()
-        assert seen.get(timeout=_SECONDS) == []
-        for process in started:
-            process.join(_SECONDS)
+        reader = start("watch", uri, base, gate, stop)
+        workers = {thing: start("act", uri, base, gate, *thing) for thing in things}
+        started.extend([reader, *workers.values()])
+        assert [listen(process) for process in started] == ["ready"] * len(started)
+        gate.touch()
+        ends = {thing: listen(process) for thing, process in workers.items()}
+        stop.touch()
+        assert listen(reader) == []
         with ModelRegistry.open(uri) as registry:
             events = registry.history(MODEL)
             head = registry.head(MODEL)
@@ -119,12 +78,12 @@ def race(folder: Path) -> Iterator[Any]:
             serving = head.deployments[str(base)].number
             assert max(list_version_directories(base)) == serving == head.aliases["production"]
             assert reconcile(registry, base).actions == ()
-        return {(what, argument): why for what, argument, why in ends}
+        return ends
 
     yield run
     for process in started:
-        if process.is_alive():
-            process.kill()
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.slow
@@ -159,12 +118,10 @@ def test_a_promotion_a_rollback_and_retention(race) -> None:
 @pytest.mark.slow
 def test_a_lock_of_a_dead_process_blocks_nobody(folder: Path) -> None:
     base = folder / "serving"
-    said = SPAWN.Queue()
-    holder = SPAWN.Process(target=hold_and_say, args=(str(base), said))
-    holder.start()
-    assert said.get(timeout=_SECONDS) == holder.pid
+    holder = start("hold", "", base)
+    assert listen(holder) == "ready"
     holder.kill()
-    holder.join(_SECONDS)
+    holder.communicate()
     with ModelRegistry.open(f"sqlite:///{folder}/r.sqlite") as registry:
         assert rollback(registry, MODEL, base, reason="x").version.number == 2
         assert promote(registry, MODEL, 4, base).changed
