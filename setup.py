@@ -96,6 +96,8 @@ EXTRAS_REQUIRE = {
         "kfp>=2.5,<3 ; python_version < '3.12'",
         "kfp-pipeline-spec>=0.2.2 ; python_version < '3.12'",
     ],
+    # Draws the plots of benchmarks/; the numbers need nothing.
+    "benchmarks": ["matplotlib>=3.8"],
     # Enough to run the tests of an orchestrator, in the environment of that orchestrator.
     "test": TEST,
     "dev": [

@@ -66,7 +66,7 @@ class _RepeatableMetadata:
         return execution
 
 
-class RegistryDriver(base_driver.BaseDriver):  # type: ignore[misc] # TFX has no types
+class RegistryDriver(base_driver.BaseDriver):
     """Names outputs `<component>.<key>:<run>:<execution>`, and lets a task be tried again."""
 
     def __init__(self, metadata_handle: Any) -> None:

@@ -1,46 +1,61 @@
 r"""Compiles the penguin pipeline for Kubeflow Pipelines 2; nothing is run or sent.
 
 Example:
-    python -m tfx_registry.pipelines.kubeflow_runner --output-file penguin_pipeline.json \
-        --image registry.example.com/tfx-registry --registry postgresql://tfx@postgres/registry \
-        --volume /mnt/penguin
+    python -m tfx_registry.pipelines.kubeflow_runner --output-file penguin.yaml \
+        --image registry.example.com/tfx-registry --volume /mnt/penguin
+
+A file that ends in `.yaml` is for Kubeflow Pipelines, as its page "Upload pipeline" takes it: the
+pipeline, and what its pods get from Kubernetes: the volume, the registry's URI from a ConfigMap,
+its password from a Secret. One that ends in `.json` is a PipelineJob, as Vertex AI Pipelines takes
+it; that one needs `--registry`.
 
 All paths are those that the containers see. Kubeflow rejects resolvers of one's own, so here the
-gate evaluates by itself: it asks the registry what serves, and runs TFMA on both models. The
-password of the registry is not part of the pipeline: containers get `TFX_REGISTRY_PASSWORD` or
-`TFX_REGISTRY_PASSWORD_FILE` from a Secret.
+gate evaluates by itself: it asks the registry what serves, and runs TFMA on both models.
 """
 
 from __future__ import annotations
 
+import json
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
+import yaml
 
 from tfx_registry.pipelines.options import IN_MEMORY_BEAM_ARGS
 from tfx_registry.pipelines.penguin.hyperparameters import Hyperparameters
 
-__all__ = ["compile_pipeline", "main"]
+__all__ = ["compile_pipeline", "main", "platform_spec"]
+
+_URI_VARIABLE = "TFX_REGISTRY_URI"
+_PASSWORD_VARIABLE = "TFX_REGISTRY_PASSWORD"
 
 
 def compile_pipeline(
     output_file: Path,
     *,
     image: str,
-    registry: str,
     volume: str,
+    registry: str | None = None,
+    claim: str = "penguin",
+    settings: str = "tfx-registry",
     pipeline_name: str = "penguin",
     hyperparameters: Hyperparameters | None = None,
 ) -> None:
-    """Writes the pipeline as a PipelineJob that Kubeflow Pipelines and Vertex AI take.
+    """Writes the compiled pipeline.
 
     Args:
-        output_file: Where to write the JSON.
+        output_file: Where to write; `.yaml` for Kubeflow Pipelines, `.json` for Vertex AI.
         image: A container image with this package and TFX.
-        registry: URI of the registry, without a password; a server, because every task is a
-            container of its own.
         volume: Folder with `data/train/*.csv` and `data/eval/*.csv` that every container mounts;
             artifacts go to `pipeline`, and served versions to `serving/penguin` in it.
+        registry: URI of the registry, without a password; a server, because every task is a
+            container of its own. None takes it from the environment of the containers.
+        claim: The PersistentVolumeClaim to mount there.
+        settings: The ConfigMap with `TFX_REGISTRY_URI` and the Secret with
+            `TFX_REGISTRY_PASSWORD`; both have this name.
         pipeline_name: Name of the pipeline.
         hyperparameters: How to train; None takes the defaults.
     """
@@ -63,34 +78,98 @@ def compile_pipeline(
     config = tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
         default_image=image, use_pipeline_spec_2_1=True
     )
-    runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
-        config=config, output_dir=str(output_file.parent), output_filename=output_file.name
-    )
-    runner.run(pipeline)
+    with tempfile.TemporaryDirectory() as folder:
+        runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
+            config=config, output_dir=folder, output_filename="job.json"
+        )
+        runner.run(pipeline)
+        job = json.loads(Path(folder, "job.json").read_text(encoding="utf-8"))
+    output_file.parent.mkdir(parents=True, exist_ok=True)
+    if output_file.suffix in (".yaml", ".yml"):
+        spec = job["pipelineSpec"]
+        pods = platform_spec(
+            spec["deploymentSpec"]["executors"], volume=volume, claim=claim, settings=settings
+        )
+        text = yaml.safe_dump_all([spec, pods], sort_keys=True)
+    else:
+        text = json.dumps(job, indent=2, sort_keys=True) + "\n"
+    output_file.write_text(text, encoding="utf-8")
+
+
+def platform_spec(
+    executors: Iterable[str], *, volume: str, claim: str, settings: str
+) -> dict[str, Any]:
+    """Says what pods get from Kubernetes, as Kubeflow's `kfp-kubernetes` writes it.
+
+    Args:
+        executors: Labels of the executors in the compiled pipeline.
+        volume: Where the volume is mounted.
+        claim: The PersistentVolumeClaim.
+        settings: Name of the ConfigMap and of the Secret.
+
+    Returns:
+        The second document of a compiled pipeline: the same for each executor.
+    """
+
+    def pod() -> dict[str, Any]:
+        return {
+            "pvcMount": [{"constant": claim, "mountPath": volume}],
+            "configMapAsEnv": [
+                {
+                    "configMapName": settings,
+                    "keyToEnv": [{"configMapKey": _URI_VARIABLE, "envVar": _URI_VARIABLE}],
+                }
+            ],
+            "secretAsEnv": [
+                {
+                    "secretName": settings,
+                    "keyToEnv": [{"secretKey": _PASSWORD_VARIABLE, "envVar": _PASSWORD_VARIABLE}],
+                }
+            ],
+        }
+
+    pods = {label: pod() for label in sorted(executors)}
+    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": pods}}}}
 
 
 @click.command()
-@click.option("--output-file", type=click.Path(path_type=Path), required=True)
+@click.option(
+    "--output-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Where to write: .yaml for Kubeflow Pipelines, .json for Vertex AI.",
+)
 @click.option("--image", required=True, help="Container image with this package and TFX.")
-@click.option("--registry", required=True, envvar="TFX_REGISTRY_URI", help="URI of the registry.")
+@click.option(
+    "--registry",
+    help=f"URI of the registry, without a password.  [default: the containers' ${_URI_VARIABLE}]",
+)
 @click.option("--volume", required=True, help="Folder that every container mounts.")
+@click.option(
+    "--claim", default="penguin", show_default=True, help="PersistentVolumeClaim to mount there."
+)
+@click.option(
+    "--settings",
+    default="tfx-registry",
+    show_default=True,
+    help=f"ConfigMap with {_URI_VARIABLE} and Secret with {_PASSWORD_VARIABLE}.",
+)
 @click.option("--pipeline-name", default="penguin", show_default=True)
 @click.option("--epochs", type=int, default=Hyperparameters().epochs, show_default=True)
-def main(
-    output_file: Path, image: str, registry: str, volume: str, pipeline_name: str, epochs: int
-) -> None:
-    """Compile the penguin pipeline for Kubeflow Pipelines."""
+def main(output_file: Path, registry: str | None, volume: str, epochs: int, **options: str) -> None:
+    """Compile the penguin pipeline for Kubeflow Pipelines or Vertex AI."""
+    if registry is None and output_file.suffix == ".json":
+        raise click.UsageError("Vertex AI gives containers no variables: say --registry URI")
     try:
         hyperparameters = Hyperparameters(epochs=epochs)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     compile_pipeline(
         output_file,
-        image=image,
-        registry=registry,
         volume=volume.rstrip("/"),
-        pipeline_name=pipeline_name,
+        registry=registry,
         hyperparameters=hyperparameters,
+        **options,
     )
 
 
