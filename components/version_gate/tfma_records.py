@@ -6,7 +6,8 @@ examples were weighted, so that one number would hide the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,34 @@ __all__ = ["Numbers", "parse_records"]
 TFMA_LEVEL = 0.95
 
 
+class Intervals(Mapping[MetricId, Interval]):
+    """Confidence intervals of a slice, read when they are asked for.
+
+    Reading one takes as long as reading five numbers, and most rules ask for none.
+    """
+
+    __slots__ = ("_found",)
+
+    def __init__(self) -> None:
+        self._found: dict[MetricId, Any] = {}
+
+    def put(self, metric: MetricId, interval: Any) -> None:
+        """Keeps the interval of a metric, as TFMA's message or as it is."""
+        self._found[metric] = interval
+
+    def __getitem__(self, metric: MetricId) -> Interval:
+        found = self._found[metric]
+        if not isinstance(found, Interval):
+            found = self._found[metric] = _interval(found)
+        return found
+
+    def __iter__(self) -> Iterator[MetricId]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
 @dataclass
 class Numbers:
     """The numbers of one model, or the differences of two, by slice and metric.
@@ -35,9 +64,9 @@ class Numbers:
     """
 
     values: dict[SliceKey, dict[MetricId, float]] = field(default_factory=dict)
-    intervals: dict[SliceKey, dict[MetricId, Interval]] = field(default_factory=dict)
+    intervals: dict[SliceKey, Intervals] = field(default_factory=dict)
     cross_values: dict[CrossSliceKey, dict[MetricId, float]] = field(default_factory=dict)
-    cross_intervals: dict[CrossSliceKey, dict[MetricId, Interval]] = field(default_factory=dict)
+    cross_intervals: dict[CrossSliceKey, Intervals] = field(default_factory=dict)
 
 
 def parse_records(records: Iterable[Any]) -> tuple[dict[str, Numbers], dict[str, Numbers]]:
@@ -60,50 +89,44 @@ def parse_records(records: Iterable[Any]) -> tuple[dict[str, Numbers], dict[str,
 
 
 class _Parser:
+    """Reads records one after the other. Most time goes here: see benchmarks/gate_speed.py."""
+
     def __init__(self) -> None:
         self.models: dict[str, Numbers] = {}
         self.differences: dict[str, Numbers] = {}
-        # Serialized key to model, whether a difference, and metric: there are few keys and many
-        # slices.
-        self._keys: dict[bytes, tuple[str, bool, MetricId]] = {}
+        # Slices have the same keys, in the same order: each is read once, then recognised.
+        self._keys: list[tuple[Any, Numbers, MetricId]] = []
 
     def add(self, record: Any) -> None:
         for name, value in record.metrics.items():
             if value.WhichOneof("type") == "debug_message":
                 raise ValueError(f"TFMA noted {name}: {value.debug_message}"[:300])
         crossed = record.WhichOneof("slicing_spec_oneof") == "cross_slice_key"
-        slice_key = () if crossed else _slice_key(record.slice_key)
-        cross_key = _cross_slice_key(record.cross_slice_key) if crossed else ((), ())
-        for pair in record.metric_keys_and_values:
+        slice_key: Any = (
+            _cross_slice_key(record.cross_slice_key) if crossed else _slice_key(record.slice_key)
+        )
+        for place, pair in enumerate(record.metric_keys_and_values):
             number, interval = _number(pair)
             if number is None:
                 continue
-            model, is_difference, metric = self._read_key(pair.key)
-            tables = self.differences if is_difference else self.models
-            numbers = tables.setdefault(model, Numbers())
-            if crossed:
-                _put(numbers.cross_values, cross_key, metric, number)
-                if interval is not None:
-                    numbers.cross_intervals.setdefault(cross_key, {})[metric] = interval
-            else:
-                _put(numbers.values, slice_key, metric, number)
-                if interval is not None:
-                    numbers.intervals.setdefault(slice_key, {})[metric] = interval
+            numbers, metric = self._find(place, pair.key)
+            values: Any = numbers.cross_values if crossed else numbers.values
+            row = values.setdefault(slice_key, {})
+            if metric in row:
+                raise ValueError(f"{metric} stands twice in the slice {slice_key}")
+            row[metric] = number
+            if interval is not None:
+                intervals: Any = numbers.cross_intervals if crossed else numbers.intervals
+                intervals.setdefault(slice_key, Intervals()).put(metric, interval)
 
-    def _read_key(self, key: Any) -> tuple[str, bool, MetricId]:
-        raw = key.SerializeToString()
-        if raw not in self._keys:
-            self._keys[raw] = (str(key.model_name), bool(key.is_diff), _metric_id(key))
-        return self._keys[raw]
-
-
-def _put(
-    table: dict[Any, dict[MetricId, float]], key: Any, metric: MetricId, number: float
-) -> None:
-    row = table.setdefault(key, {})
-    if metric in row:
-        raise ValueError(f"{metric} stands twice in the slice {key}")
-    row[metric] = number
+    def _find(self, place: int, key: Any) -> tuple[Numbers, MetricId]:
+        if place < len(self._keys) and self._keys[place][0] == key:
+            return self._keys[place][1:]
+        tables = self.differences if key.is_diff else self.models
+        numbers = tables.setdefault(str(key.model_name), Numbers())
+        found = (key, numbers, _metric_id(key))
+        self._keys[place : place + 1] = [found]
+        return found[1:]
 
 
 def _slice_key(key: Any) -> SliceKey:
@@ -130,7 +153,7 @@ def _metric_id(key: Any) -> MetricId:
     return MetricId(key.name, key.output_name, ",".join(sub_key), aggregation, weighting)
 
 
-def _number(pair: Any) -> tuple[float | None, Interval | None]:
+def _number(pair: Any) -> tuple[float | None, Any]:
     """Reads a point value and its interval.
 
     TFMA writes the interval beside the value. Results of older releases hold both in one value,
@@ -139,8 +162,8 @@ def _number(pair: Any) -> tuple[float | None, Interval | None]:
     value = pair.value
     kind = value.WhichOneof("type")
     if kind == "double_value":
-        interval = _interval(pair.confidence_interval) if pair.HasField(_INTERVAL) else None
-        return float(value.double_value.value), interval
+        interval = pair.confidence_interval if pair.HasField(_INTERVAL) else None
+        return value.double_value.value, interval
     if kind == "bounded_value":
         bounded = value.bounded_value
         # The result does not say at which level.
@@ -154,22 +177,20 @@ def _number(pair: Any) -> tuple[float | None, Interval | None]:
 _INTERVAL = "confidence_interval"
 
 
-def _interval(interval: Any) -> Interval | None:
-    """Reads the interval that stands beside a value; None when its ends are no numbers."""
-    ends = (interval.lower_bound, interval.upper_bound)
-    if any(end.WhichOneof("type") != "double_value" for end in ends):
-        return None
-    lower, upper = (float(end.double_value.value) for end in ends)
-    has_error = interval.standard_error.WhichOneof("type") == "double_value"
-    if not has_error or not interval.HasField("degrees_of_freedom"):
-        return Interval(lower, upper, TFMA_LEVEL)
+def _interval(interval: Any) -> Interval:
+    """Reads the interval that stands beside a value; its ends are NaN when they are no numbers."""
+    lower, upper, error = interval.lower_bound, interval.upper_bound, interval.standard_error
+    if lower.WhichOneof("type") != "double_value" or upper.WhichOneof("type") != "double_value":
+        return Interval(math.nan, math.nan, None)
+    ends = lower.double_value.value, upper.double_value.value
+    if error.WhichOneof("type") != "double_value" or not interval.HasField("degrees_of_freedom"):
+        return Interval(*ends, TFMA_LEVEL)
     return Interval(
-        lower,
-        upper,
+        *ends,
         TFMA_LEVEL,
         IntervalKind.T_DISTRIBUTION,
-        float(interval.standard_error.double_value.value),
-        int(interval.degrees_of_freedom.value),
+        error.double_value.value,
+        interval.degrees_of_freedom.value,
     )
 
 
