@@ -42,6 +42,7 @@ class RunOptions:
         description: What is special about this model, or `None`.
         enable_cache: Whether unchanged components reuse their outputs.
         beam_args: Options for the components that run on Beam.
+        gate_evaluates: Whether VersionGate runs TFMA by itself, in the place of Evaluator.
     """
 
     pipeline_name: str
@@ -56,6 +57,7 @@ class RunOptions:
     description: str | None = None
     enable_cache: bool = True
     beam_args: Sequence[str] = IN_MEMORY_BEAM_ARGS
+    gate_evaluates: bool = False
 
     @classmethod
     def below(cls, output_dir: Path, **overrides: Any) -> "RunOptions":
@@ -118,6 +120,7 @@ def build_pipeline(options: RunOptions) -> Any:
         description=options.description,
         enable_cache=options.enable_cache,
         beam_pipeline_args=options.beam_args,
+        gate_evaluates=options.gate_evaluates,
     )
 
 
@@ -250,6 +253,11 @@ _OPTIONS: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
         "beam_args",
         multiple=True,
         help=f"An option for Beam, may be repeated.  [default: {IN_MEMORY_BEAM_ARGS[0]}]",
+    ),
+    click.option(
+        "--gate-evaluates",
+        is_flag=True,
+        help="Let VersionGate run TFMA by itself, without Evaluator and resolver.",
     ),
     click.option("-v", "--verbose", is_flag=True, help="Log what each component does."),
 )

@@ -52,6 +52,16 @@ def test_the_components_in_the_pipeline(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.usefixtures("tfx")
+def test_the_gate_may_evaluate_by_itself(tmp_path: Path) -> None:
+    components = build(tmp_path, gate_evaluates=True)
+    assert set(build(tmp_path)) - set(components) == {"production_model_resolver", "Evaluator"}
+    gate = components["VersionGate"]
+    assert set(gate.inputs) == {"model_version", "model", "examples", "schema"}
+    assert gate.exec_properties["example_splits"] == '["eval"]'
+    assert "evaluation" in gate.outputs
+
+
 def test_building_touches_nothing(tmp_path: Path, tfx: Any) -> None:
     build(tmp_path)
 

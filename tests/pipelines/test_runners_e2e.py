@@ -65,7 +65,7 @@ def test_local_then_beam_runner_share_registry_serving_directory_and_cache(
     [first] = versions_in(tmp_path)
     assert first.state is VersionState.SERVING
 
-    run("beam_runner", tmp_path, "--epochs", "30")
+    run("beam_runner", tmp_path, "--epochs", "30", "--gate-evaluates")
 
     first, second = versions_in(tmp_path)
     assert first.state is VersionState.PASSED
@@ -80,3 +80,10 @@ def test_local_then_beam_runner_share_registry_serving_directory_and_cache(
     assert executions(tmp_path, "CsvExampleGen") == ["COMPLETE", "CACHED"]
     assert executions(tmp_path, "StatisticsGen") == ["COMPLETE", "CACHED"]
     assert executions(tmp_path, "Trainer") == ["COMPLETE", "COMPLETE"]
+    # The second time the gate evaluated by itself, against the copy that serves.
+    assert executions(tmp_path, "Evaluator") == ["COMPLETE"]
+    with ModelRegistry.open(f"sqlite:///{tmp_path}/metadata.sqlite") as registry:
+        decision = registry.decision("penguin", 2)
+    assert decision is not None
+    assert decision.report["baseline"]["evaluated_at"] == str(serving / "1")
+    assert decision.report["data"]["splits"] == ["eval"]
