@@ -17,6 +17,7 @@ from tfx_registry.components.promoter import executor
 from tfx_registry.errors import ServingDirectoryError
 from tfx_registry.operations import ByConfig, Retention, Servers
 from tfx_registry.registry.uri import RegistryUri
+from tfx_registry.serving import SmokeTest
 
 __all__ = ["Promoter", "PromoterSpec"]
 
@@ -32,6 +33,7 @@ class PromoterSpec(component_spec.ComponentSpec):
         executor.RETENTION: ExecutionParameter(type=str, optional=True),
         executor.SERVERS: ExecutionParameter(type=str, optional=True),
         executor.BY_CONFIG: ExecutionParameter(type=str, optional=True),
+        executor.SMOKE_TEST: ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar[dict[str, Any]] = {
         executor.MODEL: ChannelParameter(type=standard_artifacts.Model),
@@ -83,6 +85,7 @@ class Promoter(base_component.BaseComponent):
         retention: Retention | None = None,
         servers: Servers | None = None,
         by_config: ByConfig | None = None,
+        smoke_test: SmokeTest | None = None,
     ) -> None:
         """Declares the component.
 
@@ -107,6 +110,9 @@ class Promoter(base_component.BaseComponent):
             by_config: The model config that tells servers what to load, and whether a version
                 goes on trial first; None means that servers load the latest. While another version
                 is on trial, nothing is pushed.
+            smoke_test: Examples on which the copy has to predict before a server can see it; where
+                it does not, the component fails and nothing is published. None means that it is
+                not asked.
 
         Raises:
             InvalidInputError: The alias, the URI or the destination is invalid.
@@ -130,6 +136,7 @@ class Promoter(base_component.BaseComponent):
                 retention=retention.to_json() if retention is not None else None,
                 servers=servers.to_json() if servers is not None else None,
                 by_config=by_config.to_json() if by_config is not None else None,
+                smoke_test=smoke_test.to_json() if smoke_test is not None else None,
             )
         )
 

@@ -29,7 +29,7 @@ from tfx_registry.promotion import Promotion, promote
 from tfx_registry.records import Verdict, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.saved_model import find_saved_model
-from tfx_registry.serving import base_directory
+from tfx_registry.serving import SmokeTest, base_directory
 from tfx_registry.serving.sharing import share_tree
 
 __all__ = ["REGISTRY", "Executor"]
@@ -47,6 +47,7 @@ REQUIRED_APPROVALS = "required_approvals"
 RETENTION = "retention"
 SERVERS = "servers"
 BY_CONFIG = "by_config"
+SMOKE_TEST = "smoke_test"
 
 # The custom properties that Pusher sets (tfx/components/pusher/executor.py).
 PUSHED = "pushed"
@@ -120,6 +121,8 @@ def _promote(
     """Promotes in the mode that the properties say, and waits for the servers that they name."""
     if exec_properties.get(SERVERS):
         options["servers"] = Servers.from_json(exec_properties[SERVERS])
+    if exec_properties.get(SMOKE_TEST):
+        options["check"] = SmokeTest.from_json(exec_properties[SMOKE_TEST])
     text = exec_properties.get(BY_CONFIG)
     if not text:
         return promote(registry, version.model, version.number, base, **options)

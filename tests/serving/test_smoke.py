@@ -49,7 +49,7 @@ def test_a_model_that_predicts_is_published(
     saved_model: Path, base: Path, examples: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        publish(saved_model, base, SmokeTest(examples))
+        publish(saved_model, base, SmokeTest(str(examples)))
     assert visible(base) == ["1"]
     assert '"outputs": {"count": [], "y": [2, 2]}' in caplog.text
 
@@ -61,14 +61,14 @@ def test_a_model_that_does_not_predict_is_not_published(
     path = tmp_path / "wrong.json"
     path.write_text('{"z": 1}', encoding="utf-8")
     with pytest.raises(RefusedError, match=r"has the values \['z'\], and .* takes \['x'\]"):
-        publish(saved_model, base, SmokeTest(path))
+        publish(saved_model, base, SmokeTest(str(path)))
     assert visible(base) == []
     assert [p.name for p in (base / ".tfx_registry").iterdir()] == ["lock"]
 
 
 def test_missing_examples_are_named(saved_model: Path, base: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="there is no such file"):
-        publish(saved_model, base, SmokeTest(tmp_path / "nowhere"))
+        publish(saved_model, base, SmokeTest(str(tmp_path / "nowhere")))
     assert visible(base) == []
 
 
@@ -96,7 +96,7 @@ def test_a_model_that_hangs_or_crashes_takes_nothing_with_it(
     # The deadline only has to be missed by what hangs.
     seconds = 3.0 if "sleep" in program else 120.0
     with pytest.raises(RefusedError, match=message):
-        publish(saved_model, base, SmokeTest(examples, timeout_seconds=seconds))
+        publish(saved_model, base, SmokeTest(str(examples), timeout_seconds=seconds))
     assert visible(base) == []
 
 

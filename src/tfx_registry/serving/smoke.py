@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfx_registry import codec
 from tfx_registry.errors import InvalidInputError, RefusedError
 from tfx_registry.serving.subprocesses import run_module
 
@@ -30,9 +31,25 @@ class SmokeTest:
         timeout_seconds: A model that takes longer, with loading TensorFlow, fails.
     """
 
-    examples: str | os.PathLike[str]
+    examples: str
     signature: str = "serving_default"
     timeout_seconds: float = 300.0
+
+    def to_json(self) -> str:
+        """Writes the options as JSON text."""
+        return codec.dumps(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> SmokeTest:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            InvalidInputError: It is something else.
+        """
+        try:
+            return codec.decode(cls, json.loads(text), strict=True)
+        except ValueError as error:
+            raise InvalidInputError("invalid smoke test", str(error), "correct it") from error
 
     def __call__(self, model: Path) -> None:
         """Asks a model.
