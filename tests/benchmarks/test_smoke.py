@@ -63,3 +63,9 @@ def test_a_check_of_everything_is_measured(tmp_path):
     found = run("fsck_speed.py", "--sizes", 10, "--folder", tmp_path)
     assert "| versions | seconds |" in found
     assert "| 10 |" in found
+
+
+def test_a_rollback_is_measured(tmp_path):
+    found = run("rollback_speed.py", "--folder", tmp_path, "--mebibytes", 1, "--rounds", 1)
+    assert "| rollback, 1 MiB in 20 files |" in found
+    assert "| command, by receipt |" in found
