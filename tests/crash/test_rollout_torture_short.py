@@ -1,0 +1,34 @@
+"""The short run of rollout_torture.py; `make torture` is the long one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TORTURE = Path(__file__).with_name("rollout_torture.py")
+
+
+@pytest.mark.slow
+def test_killed_rollouts_break_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, str(TORTURE), "--kills", "6"],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = re.fullmatch(
+        r"torture of rollouts: (\d+) kills \(.*\), (\d+) operations done, (\d+) polls, "
+        r"0 violations, \d+ s\n",
+        done.stdout,
+    )
+    assert summary is not None, done.stdout
+    kills, operations, polls = map(int, summary.groups())
+    assert kills == 6
+    assert operations > 0
+    assert polls > 0
