@@ -59,6 +59,7 @@ def check(registry: ModelRegistry) -> None:
     assert state.head == registry.head("penguin")
     listed = registry.list_versions("penguin", newest_first=False)
     assert list(state.versions.values()) == listed
+    assert registry.fsck().findings == ()
 
 
 def test_what_another_release_wrote_is_read(registry: ModelRegistry) -> None:
