@@ -191,6 +191,32 @@ def test_a_relative_change_holds_in_every_corner_of_both_intervals(
     assert only_check(rule, found).reason is reason
 
 
+@pytest.mark.parametrize(
+    ("direction", "absolute", "relative", "reason"),
+    [
+        ("higher_is_better", 0.25, None, None),
+        ("higher_is_better", 0.26, None, Reason.CHANGE_NOT_ENOUGH),
+        ("lower_is_better", 0.25, None, None),
+        ("lower_is_better", 0.24, None, Reason.CHANGE_NOT_ENOUGH),
+        ("higher_is_better", None, 1.0, None),
+        ("higher_is_better", None, 1.1, Reason.CHANGE_NOT_ENOUGH),
+        ("lower_is_better", None, 1.0, None),
+        ("lower_is_better", None, 0.9, Reason.CHANGE_NOT_ENOUGH),
+    ],
+)
+@pytest.mark.parametrize("confidence", ["point", "bound"])
+def test_a_change_that_meets_its_threshold_exactly_is_enough(
+    direction: str,
+    absolute: float | None,
+    relative: float | None,
+    reason: Reason | None,
+    confidence: str,
+) -> None:
+    rule = ChangeThreshold("auc", direction, absolute, relative, confidence=confidence)  # type: ignore[arg-type]
+    exact = Interval(0.25, 0.25)
+    assert only_check(rule, evaluation(0.5, 0.25, paired=exact, theirs=exact)).reason is reason
+
+
 def test_both_tests_of_a_rule_have_to_hold_with_confidence() -> None:
     rule = ChangeThreshold("auc", absolute=0.0, relative=0.12, confidence="bound")
     found = evaluation(paired=Interval(0.05, 0.15), theirs=Interval(0.7, 0.9))

@@ -134,6 +134,10 @@ def test_dominance_says_where() -> None:
     assert better.message == (
         "auc is better on 4 of 4 slices: island=a, island=b, island=c and 1 more"
     )
+    few = evaluation(dict.fromkeys(keys[:3], 0.9), dict.fromkeys(keys[:3], 0.8))
+    report_of_few = decide(GatePolicy(no_worse=[NoWorse("auc")]), few, SITUATION)
+    (better,) = (check for check in report_of_few.checks if check.kind is CheckKind.BETTER)
+    assert better.message == "auc is better on 3 of 3 slices: island=a, island=b, island=c"
     worse = next(check for check in report.checks if check.kind is CheckKind.NO_WORSE)
     assert worse.rule == "no worse than the baseline by more than 0.05"
     assert worse.bound == -0.05

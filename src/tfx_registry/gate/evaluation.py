@@ -72,7 +72,7 @@ class IntervalKind(str, enum.Enum):
     QUANTILES = "quantiles"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Interval:
     """A two-sided confidence interval of a number, both ends in the unit of the number.
 

@@ -27,7 +27,7 @@ class Dominance:
             policy: The policy that it stands in.
         """
         self._rule = rule
-        self._sign = 1.0 if rule.direction is Direction.HIGHER_IS_BETTER else -1.0
+        self._higher = rule.direction is Direction.HIGHER_IS_BETTER
         self._demand = Demand.of(rule, policy)
         within = f" by more than {format_number(rule.tolerance)}" if rule.tolerance else ""
         at = f" at {percent(self._demand.level)}" if self._demand.bound else ""
@@ -51,7 +51,7 @@ class Dominance:
         if value is None or before is None:
             return missing_metric(metric, spot)
         change = value - before
-        gain = self._sign * change
+        gain = change if self._higher else -change
         interval, level = spot.differences.get(metric), None
         reason, more = None, ""
         # Not `gain < -tolerance`, which NaN would pass.
@@ -83,7 +83,7 @@ class Dominance:
             value,
             before,
             change,
-            -self._sign * self._rule.tolerance,
+            0.0 - self._rule.tolerance if self._higher else self._rule.tolerance,
             spot.examples,
             CheckKind.NO_WORSE,
             spot.versus,
@@ -122,7 +122,7 @@ class Dominance:
         )
 
     def _worst_gain(self, ends: Interval) -> float:
-        return ends.lower if self._sign > 0 else -ends.upper
+        return ends.lower if self._higher else -ends.upper
 
 
 def _shown(interval: Interval) -> str:
