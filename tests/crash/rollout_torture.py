@@ -64,7 +64,7 @@ CALLS: tuple[tuple[Any, str], ...] = (
 )
 STEPS = [f"{when} {name}" for _, name in CALLS for when in ("before", "after")]
 RANDOM = "at random"
-_SECONDS_TO_REACH_A_STEP = 10.0
+_SECONDS_TO_REACH_A_STEP = 5.0
 _FOLLOW_SECONDS = 60.0
 
 
