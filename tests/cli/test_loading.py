@@ -46,15 +46,23 @@ def test_each_command_is_found_by_its_word() -> None:
     assert cli.get_command(context, "nothing") is None
 
 
-@pytest.mark.parametrize("words", [["show", "penguin"], ["models"], ["history", "penguin"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", "penguin"],
+        ["--json", "show", "penguin"],
+        ["--json", "models"],
+        ["--json", "history", "penguin"],
+    ],
+)
 def test_looking_loads_neither_grpc_nor_the_other_commands(
     words: list[str], plain_model: Path, tmp_path: Path
 ) -> None:
     uri = f"sqlite:///{tmp_path}/r.sqlite"
     with ModelRegistry.open(uri) as registry:
-        registry.register("penguin", plain_model)
+        registry.register("penguin", plain_model, metrics={"auc": 0.9})
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(["--registry", uri, "--json", *words])],
+        [sys.executable, "-c", SCRIPT, json.dumps(["--registry", uri, *words])],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     code, loaded = json.loads(done.stdout.splitlines()[-1])

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tfx_registry import codec
+from tfx_registry.cli.plain_table import is_plain, plain_table
 from tfx_registry.records import Head, Metric, Version, format_slice
 from tfx_registry.registry.events import (
     Adopted,
@@ -360,6 +361,9 @@ def _print_metrics(metrics: Sequence[Metric]) -> None:
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table; in a pipe without colours and without cutting lines."""
+    if is_plain(header, rows, _PIPE_WIDTH):
+        click.echo(plain_table(header, rows))
+        return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
@@ -376,6 +380,8 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _escape(text: str) -> str:
+    if "[" not in text and not text.endswith("\\"):
+        return text  # rich would leave it as it is, and takes long to load
     from rich.markup import escape
 
     return escape(text)
