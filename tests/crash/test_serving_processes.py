@@ -126,3 +126,23 @@ def test_a_lock_of_a_dead_process_blocks_nobody(folder: Path) -> None:
         assert rollback(registry, MODEL, base, reason="x").version.number == 2
         assert promote(registry, MODEL, 4, base).changed
     assert not (base / ".tfx_registry" / "staging").exists()
+
+
+@pytest.mark.slow
+def test_an_operator_who_waits_is_told(folder: Path) -> None:
+    base = folder / "serving"
+    holder = start("hold", "", base)
+    assert listen(holder) == "ready"
+    command = [sys.executable, "-m", "tfx_registry.cli.main"]
+    waiting = subprocess.Popen(
+        [*command, "--registry", f"sqlite:///{folder}/r.sqlite", "rollback", MODEL,
+         "--serving-dir", str(base), "--reason", "x"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert waiting.stderr is not None
+    assert "waiting until another process is done" in waiting.stderr.readline()
+    holder.kill()
+    holder.communicate()
+    out, _ = waiting.communicate(timeout=250)
+    assert waiting.returncode == 0
+    assert out.startswith("penguin:2 serves again")

@@ -105,7 +105,7 @@ class ServingDirectory:
                 try:
                     syscalls.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    _logger.info("waiting for another publisher of %s", folder)
+                    _logger.warning("waiting until another process is done with %s", folder)
                     syscalls.flock(lock, fcntl.LOCK_EX)
             # The lock is ours, so whatever lies there belonged to a publisher that died.
             remove_tree(state / _STAGING)
