@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tfx_registry import syscalls
 from tfx_registry.errors import InvalidModelError
@@ -126,12 +126,11 @@ def _check_variables(path: Path, graph: ServingGraph) -> None:
 
 def _check_assets(path: Path, graph: ServingGraph) -> None:
     for asset in graph.assets:
-        pure = PurePosixPath(asset)
-        if not asset or "\0" in asset or pure.is_absolute() or ".." in pure.parts:
+        if not asset or "\0" in asset or asset[0] == "/" or ".." in asset.split("/"):
             raise InvalidModelError(
                 "", f"it names the asset {asset!r}, which lies outside of it", _AGAIN
             )
-        if _size(path / "assets" / asset) is None:
+        if _size(f"{path}/assets/{asset}") is None:
             raise InvalidModelError("", f"the asset 'assets/{asset}' is missing", _AGAIN)
 
 
@@ -177,13 +176,13 @@ def _warmup_signatures(number: int, record: bytes) -> Iterator[str]:
         yield spec.signature.decode("utf-8", "replace") or _DEFAULT_SIGNATURE
 
 
-def _size(path: Path, *, directory: bool = False) -> int | None:
+def _size(path: str | Path, *, directory: bool = False) -> int | None:
     """Length of a file or directory; None where there is none of this kind."""
     try:
         found = syscalls.lstat(path)
         if stat.S_ISLNK(found.st_mode):
             # A model may be named by a link; in a model there are none (see source.py).
-            found = path.stat()
+            found = Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -91,7 +91,7 @@ def scan_source(root: Path, base: Path) -> SourceTree:
     stack = [""]
     while stack:
         prefix = stack.pop()
-        for name, found in _list(root / prefix):
+        for name, found in _list(f"{root}/{prefix}"):
             if not prefix and name in IGNORED_AT_TOP:
                 continue
             path = prefix + name
@@ -119,7 +119,7 @@ def scan_source(root: Path, base: Path) -> SourceTree:
     return SourceTree(root, tuple(folders), tuple(files))
 
 
-def unreadable(path: Path, error: OSError) -> InvalidModelError:
+def unreadable(path: str | Path, error: OSError) -> InvalidModelError:
     """Makes the error for a part of the model that cannot be read.
 
     Args:
@@ -136,12 +136,12 @@ def unreadable(path: Path, error: OSError) -> InvalidModelError:
     )
 
 
-def _list(folder: Path) -> list[tuple[str, os.stat_result]]:
+def _list(folder: str) -> list[tuple[str, os.stat_result]]:
     path = folder
     try:
         found = []
         for name in syscalls.list_directory(folder):
-            path = folder / name
+            path = folder + name
             found.append((name, syscalls.lstat(path)))
     except OSError as error:
         raise unreadable(path, error) from error
