@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tensorflow_model_analysis as tfma
 import yaml
-from google.protobuf import json_format, text_format
+from google.protobuf import descriptor_pb2, json_format, text_format
 from tensorflow_model_analysis.metrics import metric_specs, metric_types
 from tensorflow_model_analysis.utils import config_util
 
@@ -328,8 +328,10 @@ def test_the_messages_are_declared_as_tfma_declares_them() -> None:
     def shape(descriptor: Any, seen: dict[str, Any]) -> dict[str, Any]:
         if descriptor.full_name not in seen:
             seen[descriptor.full_name] = None
+            declared = descriptor_pb2.DescriptorProto()
+            descriptor.CopyToProto(declared)
             seen[descriptor.full_name] = {
-                field.name: (field.number, field.type, field.label) for field in descriptor.fields
+                field.name: (field.number, field.type, field.label) for field in declared.field
             }
             for field in descriptor.fields:
                 if field.message_type is not None:
