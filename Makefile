@@ -26,7 +26,7 @@ unexport VIRTUAL_ENV
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help python lane setup demo test test-airflow torture test-second-lane lint format constraints wheel clean benchmark
+.PHONY: help python lane setup demo test test-airflow test-kubeflow torture test-second-lane lint format constraints wheel clean benchmark
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -53,11 +53,18 @@ test-airflow: python ## run the penguin pipeline under a real Airflow, in .venv-
 	  --extras airflow,examples,test
 	.venv-airflow/bin/python -m pytest $(PYTEST_ARGS) tests/orchestrators/airflow
 
+test-kubeflow: python ## compile the penguin pipeline for Kubeflow and run its tasks, in .venv-kubeflow
+	@LANE=1.16 $(PYTHON) tools/bootstrap.py --venv .venv-kubeflow --variant kfp \
+	  --extras examples,kfp,test
+	@tools/install_databases.sh
+	.venv-kubeflow/bin/python -m pytest $(PYTEST_ARGS) tests/orchestrators/kubeflow
+
 torture: setup ## kill writers at each step: on four databases, and in a serving directory (ON=sqlite,grpc KILLS=... URI=...)
 	@tools/install_databases.sh
 	$(BIN)/python tests/crash/torture.py $(if $(ON),--on "$(ON)") $(if $(KILLS),--kills $(KILLS)) \
 	  $(if $(URI),--uri "$(URI)")
 	$(BIN)/python tests/crash/serving_torture.py $(if $(KILLS),--kills $(KILLS))
+	$(BIN)/python tests/crash/rollout_torture.py $(if $(KILLS),--kills $(KILLS))
 
 test-second-lane: wheel ## run the tests on TFX 1.21 against the wheel, in a Debian 13 root (as root)
 	VENV="$(VENV)" tools/second_lane.sh dist/*.whl $(PYTEST_ARGS)
@@ -85,6 +92,6 @@ wheel: setup ## build the wheel into dist/
 	@rm -rf build
 
 clean: ## remove everything that the targets above made
-	rm -rf .venv .venv-airflow .bootstrap build dist src/*.egg-info *.egg-info \
+	rm -rf .venv .venv-airflow .venv-kubeflow .bootstrap build dist src/*.egg-info *.egg-info \
 	  .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output
 	find . -name __pycache__ -type d -prune -not -path './.git/*' -exec rm -rf {} +
