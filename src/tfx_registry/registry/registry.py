@@ -16,6 +16,7 @@ from tfx_registry.errors import (
 from tfx_registry.inspection import code_revision, describe_model, installed_libraries
 from tfx_registry.records import Head, LineageSource, Metric, Origin, Version
 from tfx_registry.registry.access import AccessPolicy
+from tfx_registry.registry.adoptions import Adoptions
 from tfx_registry.registry.audit import Audit
 from tfx_registry.registry.deployments import Deployments
 from tfx_registry.registry.events import AliasRemoved, AliasSet, Payload, Registered
@@ -27,7 +28,7 @@ from tfx_registry.registry.rollouts import Rollouts, check_no_trial
 __all__ = ["ModelRegistry"]
 
 
-class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Deployments, Rollouts):
+class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Deployments, Adoptions, Rollouts):
     """Versions of models under one name, and everything that was decided about them.
 
     Example:
