@@ -211,9 +211,7 @@ def analyze(data: pd.DataFrame, config: str, models: dict[str, Path], output: Pa
     """Evaluates predictions in a table; TFMA is told where the models lie that made them."""
     eval_config = text_format.Parse(config, tfma.EvalConfig())
     shared = [
-        tfma.types.EvalSharedModel(
-            model_path=str(path), model_name=name, is_baseline=name == "baseline"
-        )
+        tfma.EvalSharedModel(model_path=str(path), model_name=name, is_baseline=name == "baseline")
         for name, path in models.items()
     ]
     batch = table_util.CanonicalizeRecordBatch(pa.RecordBatch.from_pandas(data))
