@@ -280,7 +280,9 @@ def plot(shares: Shares, path: Path) -> None:
     try:
         import matplotlib as mpl
     except ImportError as error:
-        raise SystemExit(f"--plot needs matplotlib: install tfx-registry[benchmarks] ({error})") from error
+        raise SystemExit(
+            f"--plot needs matplotlib: install tfx-registry[benchmarks] ({error})"
+        ) from error
     mpl.use("Agg")
     from matplotlib import pyplot
 

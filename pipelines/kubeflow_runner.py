@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from tfx_registry.pipelines.options import IN_MEMORY_BEAM_ARGS
 from tfx_registry.pipelines.penguin.hyperparameters import Hyperparameters
