@@ -46,7 +46,7 @@ Progress = Callable[[int], None]
 DIRECTORY_MODE = 0o755  # the server usually runs as another user
 FILE_MODE = 0o644
 
-_WRITEBACK_BYTES = 8 << 20
+_WRITEBACK_BYTES = 64 << 20
 _HASHED_BEHIND_BYTES = 32 << 20
 _BLOCKS_BEHIND = 8
 
