@@ -9,7 +9,7 @@ import pytest
 
 from tfx_registry import Retention, promote, prune, rollback
 from tfx_registry.digest import digest_path
-from tfx_registry.errors import (
+from tfx_registry.errors import ModelServerError, (
     IntegrityError,
     InvalidInputError,
     NotFoundError,
@@ -145,6 +145,13 @@ def test_what_a_server_has_loaded_stays(six, monkeypatch) -> None:
     monkeypatch.setattr(module, "ModelServer", Server)
     done = prune(six.registry, MODEL, six.base, Retention(3, ("http://one:8501",)), dry_run=False)
     assert gone(done) == [1, 3]
+
+
+def test_a_server_that_knows_nothing_of_the_model_stops_everything(six, monkeypatch) -> None:
+    monkeypatch.setattr(module.ModelServer, "available", lambda _: ())
+    with pytest.raises(ModelServerError, match="has no version of"):
+        prune(six.registry, MODEL, six.base, Retention(1, ("http://one:8501",)), dry_run=False)
+    assert six.visible() == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_server_that_does_not_answer_stops_everything(six) -> None:

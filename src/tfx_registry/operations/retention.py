@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tfx_registry import codec
 from tfx_registry.digest import walk_files
-from tfx_registry.errors import InvalidInputError
+from tfx_registry.errors import InvalidInputError, ModelServerError
 from tfx_registry.operations.config_entry import find_entry, is_listed
 from tfx_registry.operations.recovery import recover
 from tfx_registry.operations.site import Site, check_owner, holds, open_site, sources
@@ -158,13 +158,14 @@ def prune(
     Raises:
         NotFoundError: Nothing of the model serves there.
         RefusedError: The directory is for another model.
-        ModelServerError: A server did not answer; nothing was removed.
+        ModelServerError: A server did not answer, or has no version of the model loaded, so that
+            it cannot be the one of this directory; nothing was removed.
         ServingDirectoryError: The directory cannot be changed.
     """
     base = base_directory(serving_dir)
     now = registry.deployment(model, str(base))
     name = now.config.name if now.config is not None else registry.head(model).model
-    loaded = {server: ModelServer(server, name).available() for server in retention.servers}
+    loaded = {server: _loaded(server, name) for server in retention.servers}
     if dry_run:
         check_owner(Shelf(base), model)
         return _plan(registry, now, registry.head(model), base, retention, loaded)
@@ -175,6 +176,17 @@ def prune(
         for removal in plan.removed:
             _remove(site, removal, reason or f"retention keeps the last {retention.keep_last}")
     return Pruning(plan.model, plan.directory, plan.kept, plan.removed, recovered, dry_run=False)
+
+
+def _loaded(server: str, name: str) -> tuple[int, ...]:
+    found = ModelServer(server, name).available()
+    if not found:
+        raise ModelServerError(
+            f"cannot tell what {server} needs",
+            f"it has no version of {name!r} loaded",
+            "name the server of this directory, or wait until it serves; nothing was removed",
+        )
+    return found
 
 
 def _plan(
