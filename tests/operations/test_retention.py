@@ -9,9 +9,10 @@ import pytest
 
 from tfx_registry import Retention, promote, prune, rollback
 from tfx_registry.digest import digest_path
-from tfx_registry.errors import ModelServerError, (
+from tfx_registry.errors import (
     IntegrityError,
     InvalidInputError,
+    ModelServerError,
     NotFoundError,
     RefusedError,
     RegistryError,
