@@ -45,11 +45,16 @@ EQUIVALENT = {
         "if degrees_of_freedom >= _MANY:",
         "degrees_of_freedom > _MANY",
     ),
-    # Where the probability is exactly the level, the search ends one unit in the last place later.
+    # Where the probability is exactly the level, the search ends one unit in the last place away.
     (
         "student_t",
         "while _probability(high, degrees_of_freedom) < level:",
         "_probability(high, degrees_of_freedom) <= level",
+    ),
+    (
+        "student_t",
+        "if _probability(middle, degrees_of_freedom) < level:",
+        "_probability(middle, degrees_of_freedom) <= level",
     ),
 }
 
