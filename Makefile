@@ -26,7 +26,7 @@ unexport VIRTUAL_ENV
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help python lane setup demo test test-airflow test-kubeflow torture test-second-lane lint format constraints wheel clean benchmark
+.PHONY: help python lane setup demo test test-airflow test-kubeflow torture test-second-lane lint format constraints wheel clean benchmark mutation
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -68,6 +68,9 @@ torture: setup ## kill writers at each step: on four databases, and in a serving
 
 test-second-lane: wheel ## run the tests on TFX 1.21 against the wheel, in a Debian 13 root (as root)
 	VENV="$(VENV)" tools/second_lane.sh dist/*.whl $(PYTEST_ARGS)
+
+mutation: setup ## change each comparison of the gate's decision and see whether a test notices
+	$(BIN)/python tools/mutation_check.py
 
 benchmark: setup ## measure the registry beside MLflow, with many versions, on three databases
 	$(BIN)/python benchmarks/registry_speed.py

@@ -104,6 +104,7 @@ EXTRAS_REQUIRE = {
         *EXAMPLES,
         *TEST,
         "build",
+        "jsonschema",  # the schema of policies is checked with it
         # The reference for the digest of a model directory: a test compares with it.
         "model-signing==1.1.1",
         "pyOpenSSL",  # model-signing imports it and forgets to declare it

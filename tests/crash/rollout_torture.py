@@ -273,7 +273,7 @@ def main() -> int:
         finally:
             stop.set()
             reader.join()
-            server.send_signal(signal.SIGINT)
+            server.terminate()
             server.wait()
         said = (Path(folder) / "server.log").read_text(encoding="utf-8")
         torture.violations += re.findall(r"(?m)^WARNING .*$", said)

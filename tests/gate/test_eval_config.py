@@ -10,6 +10,7 @@ import tensorflow_model_analysis as tfma
 import yaml
 from google.protobuf import descriptor_pb2, json_format, text_format
 from tensorflow_model_analysis.metrics import metric_specs, metric_types
+from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import config_util
 
 from tfx_registry.errors import InvalidPolicyError
@@ -183,7 +184,7 @@ def policy_thresholds(policy: GatePolicy) -> set[Any]:
         specs = ["all" if spec.all_slices else str(proto(spec)).strip() for spec in rule.slices]
         if rule.cross_slices:
             specs = [
-                str(tfma.CrossSlicingSpec(baseline_spec=proto(spec.baseline),
+                str(config_pb2.CrossSlicingSpec(baseline_spec=proto(spec.baseline),
                                           slicing_specs=map(proto, spec.slices))).strip()
                 for spec in rule.cross_slices
             ]  # fmt: skip

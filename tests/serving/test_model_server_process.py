@@ -74,12 +74,13 @@ def start(base: Path, *options: str) -> tuple[subprocess.Popen[str], ModelServer
     return process, ModelServer(f"http://127.0.0.1:{port}", "penguin")
 
 
-def test_the_command(base: Path) -> None:
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_the_command(base: Path, sign: signal.Signals) -> None:
     write_minimal_model(base / "1")
     process, client = start(base)
     try:
         wait_until_available([client], 1, deadline_seconds=100, poll_seconds=0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sign)
         _, said = process.communicate(timeout=60)
     finally:
         process.kill()

@@ -57,6 +57,18 @@ for _tag, _pattern, _first in _NUMBERS:
         _class.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern})$"), _first)
 
 
+#: Ends of lines to YAML, which it would fold into spaces anywhere but in double quotes.
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+
+
+def _write_text(dumper: Any, text: str) -> Any:
+    style = '"' if _LINE_ENDS.search(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _write_text)
+
+
 def _read_int(loader: Any, node: Any) -> int:
     return int(loader.construct_scalar(node), 10)
 

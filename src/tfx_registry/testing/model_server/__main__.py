@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -45,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help="check versions only, or load them and answer :predict")  # fmt: skip
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    # Also where whoever started this has switched interrupts off, as shells do in the background.
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.default_int_handler)
     try:
         with ModelServerEmulator(
             model_name=options.model_name,
@@ -65,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModelServerStartError as error:
         logging.getLogger(__name__).error("%s", error)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # by either signal
         return 0
     return 0
 
