@@ -28,8 +28,8 @@ from tfx_registry.gate import (
     decide,
 )
 from tfx_registry.gate.policy import MovedBaseline
-from tfx_registry.gating import Standing, decision_of, situation_of
-from tfx_registry.records import Version
+from tfx_registry.gating import Standing, decision_of, report_of, situation_of
+from tfx_registry.records import Verdict, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.saved_model import find_saved_model
 
@@ -91,6 +91,9 @@ def decide_and_record(registry: ModelRegistry, question: Question) -> GateReport
     """
     version = registry.get(question.pointer.model, question.pointer.number)
     source = _Source(registry, question, version)
+    promoted = source.repeated()
+    if promoted is not None:
+        return promoted
     for last in (*[False] * (_ATTEMPTS - 1), True):
         measured = source.measure(Standing.now(registry, version.model, question.alias))
         # TFMA may have run for hours since.
@@ -160,6 +163,37 @@ class _Source:
             return self._evaluate(standing)
         except tuple(_REASONS) as error:
             return _Measured(nothing, _REASONS[type(error)], str(error))
+
+    def repeated(self) -> GateReport | None:
+        """Returns the decision by which the version serves, if the question is the same again.
+
+        So a task that is repeated after the promotion says what it said before. Decided anew, the
+        evaluation would compare with what served before, and block what serves.
+        """
+        question, version = self._question, self._version
+        serving = self._registry.serving(version.model, question.alias)
+        decided = self._registry.decision(version.model, version.number)
+        if question.read is None or serving is None or decided is None:
+            return None
+        report = report_of(decided)
+        if (
+            serving.number != version.number
+            or report is None
+            or (report.verdict, report.alias) != (Verdict.PASSED, question.alias)
+            or report.policy_digest != question.policy.digest
+            or not report.evaluation_digest
+            or _changed_bytes(version, question.model_uri)
+        ):
+            return None
+        try:
+            given = question.read()
+        except tuple(_REASONS):
+            return None
+        candidate = given.candidate.manifest if given.candidate else ""
+        if (given.digest, candidate) != (report.evaluation_digest, version.facts.manifest):
+            return None
+        _logger.info("%s serves by this very decision already", version.ref)
+        return report
 
     def is_outdated(self, measured: _Measured, now: Standing) -> bool:
         """Tells whether an own evaluation is to be made again, because what serves has moved."""

@@ -111,6 +111,26 @@ def test_the_second_model_is_compared_with_what_serves(pipeline: Any, evaluated:
     assert pipeline.codes(report) == {Reason.BASELINE_MISSING}
 
 
+def test_a_gate_that_runs_again_after_the_promotion_says_the_same(
+    pipeline: Any, evaluated: Any
+) -> None:
+    version = pipeline.register(evaluated.good)
+    blessing, first = pipeline.gate(version, evaluated.good, evaluated.good_alone)
+    pipeline.promote(version, evaluated.good, blessing=blessing)
+    before = pipeline.events()
+    blessing, again = pipeline.gate(version, evaluated.good, evaluated.good_alone)
+    assert again.to_json() == first.to_json()
+    assert model_utils.is_model_blessed(blessing)
+    pushed = pipeline.promote(version, evaluated.good, blessing=blessing)
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert pipeline.events() == before
+    # By another policy, or on another evaluation, it is another question.
+    stricter = GatePolicy([ValueThreshold("binary_accuracy", lower_bound=0.1)])
+    _, other = pipeline.gate(version, evaluated.good, evaluated.good_alone, stricter)
+    assert other.policy_digest != first.policy_digest
+    assert pipeline.events() == before + 1
+
+
 def test_equal_bytes_pass_against_themselves(pipeline: Any, evaluated: Any) -> None:
     first = pipeline.register(evaluated.good)
     pipeline.gate(first, evaluated.good, evaluated.good_alone)
