@@ -96,11 +96,12 @@ def decide_and_record(registry: ModelRegistry, question: Question) -> GateReport
         return promoted
     for last in (*[False] * (_ATTEMPTS - 1), True):
         measured = source.measure(Standing.now(registry, version.model, question.alias))
-        # TFMA may have run for hours since.
         now = Standing.now(registry, version.model, question.alias)
         if not last and source.is_outdated(measured, now):
             _logger.warning("what serves under %r has changed; evaluating again", question.alias)
             continue
+        # TFMA may have run for hours: labels are those of now as well.
+        version = registry.get(version.model, version.number)
         dated = question.policy.max_evaluation_age_hours is not None
         situation = situation_of(
             registry,
@@ -168,32 +169,45 @@ class _Source:
         """Returns the decision by which the version serves, if the question is the same again.
 
         So a task that is repeated after the promotion says what it said before. Decided anew, the
-        evaluation would compare with what served before, and block what serves.
+        version would be compared with itself, or by a given evaluation with what served before.
         """
         question, version = self._question, self._version
         serving = self._registry.serving(version.model, question.alias)
         decided = self._registry.decision(version.model, version.number)
-        if question.read is None or serving is None or decided is None:
+        if serving is None or decided is None or version.decision is None:
             return None
+        policy = question.policy
+        if policy.required_labels or (
+            policy.require_infra_blessing and not question.infra_blessing
+        ):
+            return None  # what may have been taken back is asked again
         report = report_of(decided)
         if (
             serving.number != version.number
             or report is None
             or (report.verdict, report.alias) != (Verdict.PASSED, question.alias)
-            or report.policy_digest != question.policy.digest
-            or not report.evaluation_digest
+            or report.policy_digest != policy.digest
+            or version.decision.seq < version.rolled_back
             or _changed_bytes(version, question.model_uri)
         ):
             return None
-        try:
-            given = question.read()
-        except tuple(_REASONS):
-            return None
-        candidate = given.candidate.manifest if given.candidate else ""
-        if (given.digest, candidate) != (report.evaluation_digest, version.facts.manifest):
+        if question.make is None and not self._is_given_again(report):
             return None
         _logger.info("%s serves by this very decision already", version.ref)
         return report
+
+    def _is_given_again(self, report: GateReport) -> bool:
+        """Tells whether the evaluation that was handed over is the one that was decided on."""
+        try:
+            given = self._question.read() if self._question.read is not None else None
+        except tuple(_REASONS):
+            return False
+        if given is None or given.candidate is None or not given.digest:
+            return False
+        return (given.digest, given.candidate.manifest) == (
+            report.evaluation_digest,
+            self._version.facts.manifest,
+        )
 
     def is_outdated(self, measured: _Measured, now: Standing) -> bool:
         """Tells whether an own evaluation is to be made again, because what serves has moved."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tfx_registry import codec
 from tfx_registry.errors import InvalidInputError
 from tfx_registry.gate import Contender, GateReport, Situation
+from tfx_registry.gate.policy import SignatureRule
 from tfx_registry.operations.unsettled import unsettled
 from tfx_registry.records import Metric, Version
 from tfx_registry.registry import ModelRegistry
@@ -118,6 +119,12 @@ def decision_of(report: GateReport) -> Decided:
         notes=report.notes,
         metrics=tuple(Metric(name, value, key) for name, key, value in report.metrics),
         report=codec.encode(report),
+        facts_compared=report.baseline is None
+        and report.serving_seq > 0
+        and (
+            report.policy.get("signatures", SignatureRule.ANY.value) != SignatureRule.ANY.value
+            or report.policy.get("max_model_growth") is not None
+        ),
     )
 
 

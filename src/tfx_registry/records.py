@@ -195,6 +195,8 @@ class DecisionSummary:
         serving_seq: Sequence number of the deployment that served under the alias, 0 for none.
         reasons: One readable line for each failure.
         notes: Remarks that did not block, such as "first version: nothing to compare with".
+        facts_compared: Whether size or signatures were compared with what served, though no
+            metrics were.
     """
 
     verdict: Verdict
@@ -206,6 +208,7 @@ class DecisionSummary:
     serving_seq: int = 0
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    facts_compared: bool = False
 
 
 @dataclass(frozen=True)

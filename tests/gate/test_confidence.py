@@ -279,6 +279,11 @@ def test_nan_fails_at_the_bound_there_is(
     assert (check.reason, check.bound) == (Reason.NOT_A_NUMBER, bound)
 
 
+def test_an_interval_without_a_middle_passes_nothing() -> None:
+    endless = Interval(-math.inf, math.inf, 0.95, T, 0.01, 19)
+    assert ends_at(endless, 0.9).reason is Reason.INTERVAL_UNUSABLE
+
+
 def test_a_level_that_cannot_be_told_is_named() -> None:
     ends = ends_at(Interval(0.88, 0.92, 0.95, QUANTILES), 0.99)
     assert ends.reason is Reason.INTERVAL_UNUSABLE

@@ -123,6 +123,11 @@ def test_all_failures_are_reported_at_once() -> None:
     assert found.count(Reason.SLICE_MISSING) == 2
 
 
+def test_numbers_of_another_model_are_not_recorded() -> None:
+    assert decide(VALUE, measured(MEASURED.metrics), WITH_BASELINE).metrics
+    assert not decide(VALUE, measured(MEASURED.metrics, manifest="other"), WITH_BASELINE).metrics
+
+
 @pytest.mark.parametrize(
     ("evaluation", "reason"),
     [
@@ -165,7 +170,8 @@ def test_examples_are_counted_without_weights_where_both_are_known() -> None:
     weighted = COUNT._replace(weighting="weighted")
     both = measured({(): {AUC: 0.95, COUNT: 100.0, weighted: 3.0}})
     assert both.examples(()) == 100
-    assert measured({(): {AUC: 0.95, weighted: 3.0}}).examples(()) == 3
+    # A sum of weights says nothing of how many there were.
+    assert measured({(): {AUC: 0.95, weighted: 3.0}}).examples(()) is None
     heads = [COUNT._replace(output_name=name) for name in ("a", "b")]
     assert measured({(): {heads[0]: 5.0, heads[1]: 4.0}}).examples(()) == 4
 

@@ -106,6 +106,11 @@ def ends_at(interval: Interval, level: float) -> Ends:
             "makes no interval",
         )
     middle = (low + high) / 2
+    if not math.isfinite(middle):
+        shown = f"[{format_number(low)}, {format_number(high)}]"
+        return Ends(
+            None, Reason.INTERVAL_UNUSABLE, f"the confidence interval {shown} has no middle"
+        )
     reach = two_sided_quantile(level, degrees) * error
     return Ends(
         dataclasses.replace(interval, lower=middle - reach, upper=middle + reach, level=level)

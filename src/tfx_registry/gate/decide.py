@@ -156,12 +156,18 @@ def _report(
         evaluation=evaluation.location,
         evaluation_digest=evaluation.digest,
         data_location=evaluation.data_location,
-        metrics=tuple(_numbers(policy, evaluation)),
+        metrics=tuple(_numbers(policy, evaluation)) if _is_of(evaluation, situation) else (),
         data=evaluation.data,
         made_at=evaluation.made_at,
         versions=evaluation.versions,
         serving_seq=situation.serving_seq,
     )
+
+
+def _is_of(evaluation: Evaluation, situation: Situation) -> bool:
+    """Tells whether the numbers are of the version; those of another model are not recorded."""
+    candidate = evaluation.candidate
+    return candidate is not None and candidate.manifest == situation.candidate.manifest
 
 
 def _in_order(checks: Iterable[Check]) -> list[Check]:

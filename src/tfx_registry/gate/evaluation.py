@@ -195,16 +195,15 @@ class Evaluation:
     def examples(self, slice_key: SliceKey) -> int | None:
         """Returns the number of examples in a slice, or None when it was not counted.
 
-        A count that is no number is 0. Where TFMA counted with and without weights, the count
-        without holds; else the least of several.
+        A count that is no number is 0; the least of several holds. A sum of weights is no count:
+        where TFMA counted with weights only, it is not known how many examples there were.
         """
-        counts = {
-            metric: value if math.isfinite(value) else 0.0
+        counts = [
+            value if math.isfinite(value) else 0.0
             for metric, value in self.numbers.get(slice_key, {}).items()
-            if metric.name == EXAMPLE_COUNT
-        }
-        plain = [value for metric, value in counts.items() if not metric.weighting]
-        return int(min(plain or counts.values())) if counts else None
+            if metric.name == EXAMPLE_COUNT and not metric.weighting
+        ]
+        return int(min(counts)) if counts else None
 
 
 def normalize_location(location: str) -> str:

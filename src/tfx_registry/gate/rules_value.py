@@ -87,10 +87,11 @@ def _judge_ends(
 ) -> tuple[Reason | None, float | None, str]:
     """Compares the ends of the interval that face the bounds."""
     shown = f"[{format_number(ends.lower)}, {format_number(ends.upper)}]"
-    if low is not None and ends.lower < low:
+    # Not `lower < low`, which NaN would pass.
+    if low is not None and not ends.lower >= low:
         said = f"its interval {shown} reaches below the lower bound {format_number(low)}"
         return Reason.NOT_CONFIDENT, low, said
-    if high is not None and ends.upper > high:
+    if high is not None and not ends.upper <= high:
         said = f"its interval {shown} reaches above the upper bound {format_number(high)}"
         return Reason.NOT_CONFIDENT, high, said
     return None, bound, f"so is its interval {shown}"

@@ -103,6 +103,8 @@ class Decided:
         notes: Remarks that did not block.
         metrics: The candidate's numbers that the decision looked at.
         report: The whole report as JSON (`gate.report.GateReport`).
+        facts_compared: Whether size or signatures were compared with what served, though no
+            metrics were.
     """
 
     kind: ClassVar[str] = "decided"
@@ -117,6 +119,7 @@ class Decided:
     notes: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ()
     report: Mapping[str, Any] = field(default_factory=dict)
+    facts_compared: bool = False
 
 
 @dataclass(frozen=True)

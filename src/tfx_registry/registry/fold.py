@@ -229,6 +229,7 @@ def _changes(version: Version, payload: AboutOne, event: Event) -> dict[str, Any
             payload.serving_seq,
             payload.reasons,
             payload.notes,
+            payload.facts_compared,
         )
         return {"decision": summary, "metrics": _merge(version.metrics, payload.metrics)}
     if isinstance(payload, (Approved, Rejected)):

@@ -150,9 +150,11 @@ class Promotions(RegistryWriter):
             now is not None and now.number == version.number
         ):
             return
-        if decision.baseline is None and decision.serving_seq:
+        if decision.baseline is None and decision.serving_seq and not decision.facts_compared:
             return  # a policy that allows promotion without a comparison
         against = f"version {decision.baseline}" if decision.baseline else "nothing"
+        if decision.facts_compared:
+            against = "what served then"
         serves = f"version {now.number} serves" if now else "nothing serves"
         raise RefusedError(
             f"cannot promote {version.ref}",
@@ -185,16 +187,21 @@ class Promotions(RegistryWriter):
                 f"let somebody run 'tfx-registry approve {version.ref}'",
             )
 
-    def check_destination(self, model: str, destination: str, alias: str) -> None:
-        """Refuses a serving directory that serves another alias of the model.
+    def check_destination(self, model: str, number: int, destination: str, alias: str) -> None:
+        """Refuses a serving directory in which a version would replace what it should not.
+
+        Several directories may serve under one alias, and a rollback may have changed only one of
+        them: a decision holds for those that have what it compared with.
 
         Args:
             model: Name of the model.
+            number: The version that is to serve there.
             destination: The serving base directory.
             alias: The alias that is to serve there.
 
         Raises:
-            RefusedError: Another alias serves there.
+            RefusedError: Another alias serves there, or a version that the gate did not compare
+                with, and no override holds.
         """
         deployment = self.head(model).deployments.get(destination)
         if deployment is not None and deployment.alias != alias:
@@ -203,6 +210,20 @@ class Promotions(RegistryWriter):
                 f"version {deployment.number} serves there under {deployment.alias!r}",
                 "give each alias a serving directory of its own",
             )
+        if deployment is None or deployment.number == number:
+            return
+        version = self.get(model, number)
+        if version.override is not None and version.override.holds_at(self._now()):
+            return
+        decision = version.decision
+        if decision is None or decision.baseline in (None, deployment.number):
+            return
+        raise RefusedError(
+            f"cannot promote {version.ref} into {destination!r}",
+            f"the gate compared it with version {decision.baseline}, and version "
+            f"{deployment.number} serves there",
+            f"bring version {decision.baseline} there first, or override the gate for it",
+        )
 
     def record_intent(
         self,
@@ -233,6 +254,7 @@ class Promotions(RegistryWriter):
             version = self.check_promotable(
                 model, number, alias=alias, required_approvals=required_approvals
             )
+            self.check_destination(model, number, destination, alias)
             return PublishStarted(number, destination, alias, version.digest)
 
         names.check_alias(alias)
@@ -272,7 +294,7 @@ class Promotions(RegistryWriter):
             version = self.check_promotable(
                 model, number, alias=alias, required_approvals=required_approvals
             )
-            self.check_destination(model, destination, alias)
+            self.check_destination(model, number, destination, alias)
             before = head.deployments.get(destination) if head else None
             replaces = before.number if before else None
             aliases = head.aliases if head else {}

@@ -76,7 +76,7 @@ class Rollouts(Promotions):
         version = self.check_promotable(
             model, number, alias=alias, required_approvals=required_approvals
         )
-        self.check_destination(model, destination, alias)
+        self.check_destination(model, number, destination, alias)
         head = self.head(model)
         trial = head.canaries.get(destination)
         if trial is not None and trial.number != number:
