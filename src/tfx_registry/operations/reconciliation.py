@@ -105,7 +105,9 @@ class _Work:
         self._tidy()
         now = self.site.deployment()
         if now is not None:
-            self.actions += settle(self.site.registry, self.site.model, self.site.base)
+            self.actions += settle(
+                self.site.registry, self.site.model, self.site.base, actor=self.site.actor
+            )
             self._serve(now)
             self._look_back(now)
         self._look_around(now)

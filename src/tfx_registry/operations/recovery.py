@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Iterable
 
-from tfx_registry.errors import NotFoundError, RefusedError
+from tfx_registry.errors import NotFoundError, RefusedError, ServingDirectoryError
 from tfx_registry.operations.site import Site
 from tfx_registry.records import Deployment, Version
 from tfx_registry.serving import list_version_directories
@@ -111,8 +111,13 @@ def _empty_trash(site: Site) -> list[str]:
         if version is not None and (
             site.destination in version.removed_from or _lies_here(site, version)
         ):  # a second copy needs no record
-            site.shelf.empty(trashed)
-            did.append(f"finished removing {trashed.name}")
+            try:
+                site.shelf.empty(trashed)
+            except ServingDirectoryError as error:
+                # Garbage that cannot go, such as a file that a server holds open, stops nobody.
+                did.append(f"could not finish removing {trashed.name}: {error.why}")
+            else:
+                did.append(f"finished removing {trashed.name}")
         else:
             site.shelf.put_back(trashed)
             did.append(f"put {trashed.name} back, whose removal was not recorded")

@@ -208,6 +208,9 @@ def _plan(
             kept.append(Kept(number, ("the registry does not know it",)))
             continue
         reasons = list(_reasons(version, now, base))
+        rollout = head.rollouts.get(str(base))
+        if rollout is not None and rollout.number == number:
+            reasons.append("it is being rolled out")
         if number == target:
             reasons.append("a rollback would go back to it")
         if number in newest:

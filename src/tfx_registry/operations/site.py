@@ -203,7 +203,8 @@ def sources(version: Version, head: Head, base: Path) -> list[Path]:
             found.append(other / str(version.number))
             found += Shelf(other).withdrawn().get(version.number, [])
     own = base / str(version.number)
-    return [path for path in dict.fromkeys(found) if path != own and path.is_dir()]
+    places = (path for path in dict.fromkeys(found) if path != own)
+    return [path for path in places if os.path.isdir(path)]  # noqa: PTH112 - one may not look: False
 
 
 def holds(path: Path, version: Version) -> bool:

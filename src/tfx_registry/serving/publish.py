@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ from tfx_registry.serving.layout import (
     STATE_DIRECTORY,
     base_directory,
     list_version_directories,
+    parse_version_name,
 )
 from tfx_registry.serving.source import SourceTree, scan_source
 
@@ -68,6 +70,36 @@ class Published:
 
     path: Path
     already_there: bool
+
+
+def _check_place(folder: Path) -> None:
+    """Refuses a version, or what lies beside versions, in the place of their directory."""
+    parent = folder.parent
+    inside = STATE_DIRECTORY in folder.parts
+    version = parse_version_name(folder.name) is not None
+    if inside or (version and (parent / STATE_DIRECTORY).is_dir()):
+        above = folder
+        while STATE_DIRECTORY in above.parts:
+            above = above.parent
+        raise ServingDirectoryError(
+            f"cannot publish into {str(folder)!r}",
+            "it is part of a serving directory, not one itself",
+            f"give {str(above if inside else parent)!r}",
+        )
+
+
+def _check_no_link(folder: Path, path: Path) -> None:
+    """Refuses a link where versions are put away: it would lead out of the directory."""
+    try:
+        mode = syscalls.lstat(path).st_mode
+    except FileNotFoundError:
+        return  # somebody's temporary file
+    if stat.S_ISLNK(mode):
+        raise ServingDirectoryError(
+            f"cannot work in {str(folder)!r}",
+            f"{str(path)!r} is a symbolic link, which could lead anywhere",
+            "find out who made it, and remove it",
+        )
 
 
 class ServingDirectory:
@@ -96,10 +128,14 @@ class ServingDirectory:
             ServingDirectoryError: It is a file or not writable.
         """
         folder = base_directory(base)
+        _check_place(folder)
         state = folder / STATE_DIRECTORY
         with _explained(folder):
             make_directories(state, DIRECTORY_MODE)
-            lock = syscalls.open_file(state / "lock", os.O_RDWR | os.O_CREAT, _LOCK_MODE)
+            _check_no_link(folder, state)
+            lock = syscalls.open_file(
+                state / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _LOCK_MODE
+            )
         try:
             with _explained(folder):
                 try:
@@ -107,6 +143,8 @@ class ServingDirectory:
                 except BlockingIOError:
                     _logger.warning("waiting until another process is done with %s", folder)
                     syscalls.flock(lock, fcntl.LOCK_EX)
+                for name in syscalls.list_directory(state):
+                    _check_no_link(folder, state / name)
             # The lock is ours, so whatever lies there belonged to a publisher that died.
             remove_tree(state / _STAGING)
             yield cls(folder)

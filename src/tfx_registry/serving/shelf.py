@@ -88,6 +88,8 @@ class Shelf:
         found = []
         for path in _children(self._folder(_TRASH)):
             origin, _, rest = path.name.partition(_MARK)
+            if origin not in ("visible", _WITHDRAWN):
+                continue  # not ours
             found.append(Trashed(path, rest.rpartition(_MARK)[0], origin == "visible"))
         return found
 
@@ -252,7 +254,7 @@ class Shelf:
 def _children(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -9,6 +9,7 @@ its last state; `/labels/L` there is accepted and ignored, so where a label poin
 from __future__ import annotations
 
 import enum
+import http.client
 import json
 import time
 import urllib.error
@@ -161,7 +162,7 @@ class ModelServer:
             return None
         except _Refused:
             return None  # "Unrecognized servable version label" is an invalid argument there
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise self._strange(f"the answer names no version ({error!r})") from error
 
     def _get(self, path: str, timeout_seconds: float | None) -> Any:
@@ -174,7 +175,7 @@ class ModelServer:
         except urllib.error.HTTPError as error:
             with error:
                 raise self._http_error(error) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise ModelServerError(
                 f"the model server {self} did not answer",
@@ -248,7 +249,7 @@ def _read(read: Callable[[int], bytes], deadline: float) -> bytes:
 def _words(error: urllib.error.HTTPError) -> str:
     try:
         return str(json.loads(error.read(1 << 16))["error"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
         return ""
 
 

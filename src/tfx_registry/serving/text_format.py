@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import bisect
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -281,7 +282,10 @@ def _unescape(quoted: str) -> bytes:
         if hexadecimal:
             return bytes([int(hexadecimal, 16)])
         if short or long:
-            return chr(int(short or long, 16)).encode("utf-8", "surrogatepass")
+            code = int(short or long, 16)
+            if code > sys.maxunicode:
+                raise TextFormatError(f"{match[0].decode()!r} is no character")
+            return chr(code).encode("utf-8", "surrogatepass")
         return _SIMPLE.get(simple, match[0])
 
     return _ESCAPE.sub(put, quoted[1:-1].encode("utf-8"))
