@@ -73,6 +73,14 @@ def test_a_directory_that_is_gone_is_made_anew_and_never_empty(served) -> None:
     assert served.serving() == 2
 
 
+def test_what_an_earlier_reconciliation_left_does_not_come_along(served) -> None:
+    aside = served.base.parent / f".{served.base.name}.tfx_registry"
+    shutil.copytree(served.folder / "model1", aside / "7")
+    shutil.rmtree(served.base)
+    reconcile(served.registry, served.base)
+    assert served.visible() == [3]
+
+
 def test_a_directory_that_is_gone_with_all_bytes_is_reported(served) -> None:
     shutil.rmtree(served.base)
     shutil.rmtree(served.folder)

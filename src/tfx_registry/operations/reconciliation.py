@@ -284,6 +284,10 @@ def _restore_base(registry: ModelRegistry, model: str, base: Path) -> list[str]:
     aside = base.parent / f".{base.name}.tfx_registry"
     with ServingDirectory.lock(aside) as directory:
         site = Site(registry, model, directory, Shelf(aside))
+        # What a reconciliation that died has left there must not come along.
+        for number, names in list_version_directories(aside).items():
+            for name in names if number != now.number else ():
+                shutil.rmtree(aside / name)
         if site.publish(version) is None:
             shutil.rmtree(aside, ignore_errors=True)
             return []

@@ -73,18 +73,12 @@ class Published:
 
 
 def _check_place(folder: Path) -> None:
-    """Refuses a version, or what lies beside versions, in the place of their directory."""
-    parent = folder.parent
-    inside = STATE_DIRECTORY in folder.parts
-    version = parse_version_name(folder.name) is not None
-    if inside or (version and (parent / STATE_DIRECTORY).is_dir()):
-        above = folder
-        while STATE_DIRECTORY in above.parts:
-            above = above.parent
+    """Refuses a version in the place of the directory that it lies in."""
+    if parse_version_name(folder.name) is not None and (folder.parent / STATE_DIRECTORY).is_dir():
         raise ServingDirectoryError(
             f"cannot publish into {str(folder)!r}",
-            "it is part of a serving directory, not one itself",
-            f"give {str(above if inside else parent)!r}",
+            "it is a version in a serving directory, not one itself",
+            f"give {str(folder.parent)!r}",
         )
 
 
