@@ -18,7 +18,14 @@ from tfx_registry.errors import (
     NotServedError,
     RefusedError,
 )
-from tfx_registry.operations import Retention, prune, reconcile, rollback, status
+from tfx_registry.operations import (
+    Retention,
+    prune,
+    reconcile,
+    rollback,
+    rollout_steps,
+    status,
+)
 from tfx_registry.operations.rollouts import (
     Rollout,
     promote_by_config,
@@ -428,6 +435,100 @@ def test_a_rollback_wins_over_a_rollout_that_waits(
     assert serving.registry.head(MODEL).rollouts == {}
 
 
+def _while_waiting(
+    place: Place, patch: pytest.MonkeyPatch, meanwhile: Callable[[], object]
+) -> None:
+    """Does something once, after servers have loaded what the next command waits for."""
+    original = rollout_steps.check_servers
+    left = [meanwhile]
+
+    def check(*args: Any) -> None:
+        original(*args)
+        if left:
+            left.pop()()
+
+    patch.setattr(rollout_steps, "check_servers", check)
+
+
+@pytest.mark.parametrize("to", [None, 1])
+def test_a_rollback_that_waits_undoes_no_promotion(
+    serving: Place, monkeypatch: pytest.MonkeyPatch, to: int | None
+) -> None:
+    serving.promote(2, keep_loaded=0)
+    _while_waiting(serving, monkeypatch, lambda: serving.promote(3, keep_loaded=0))
+    with pytest.raises(ConflictError, match="version 3 has come to serve there"):
+        roll_back_by_config(
+            serving.registry, MODEL, serving.base, to, reason="wrong", servers=serving.servers
+        )
+    assert serving.aliases() == {"production": 3}
+    assert serving.said() == ((3,), {"stable": 3})
+    assert "rolled_back" not in serving.kinds()
+
+
+def test_two_rollbacks_to_one_version_at_once(
+    serving: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving.promote(2)
+
+    def back() -> Rollout:
+        return roll_back_by_config(
+            serving.registry, MODEL, serving.base, reason="wrong", servers=serving.servers
+        )
+
+    _while_waiting(serving, monkeypatch, back)
+    assert back().version.number == 1
+    assert serving.kinds().count("rolled_back") == 1
+    assert serving.said() == ((1,), {"stable": 1})
+
+
+def test_a_label_does_not_move_to_what_was_taken_out_meanwhile(
+    serving: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers would refuse a file that lists a version and labels it at once."""
+    serving.promote(2, keep_loaded=0)
+
+    def meanwhile() -> None:
+        assert settle(serving.registry, MODEL, serving.base)
+        assert serving.said() == ((2,), {"stable": 2})
+
+    _while_waiting(serving, monkeypatch, meanwhile)
+    written = []
+    replace = ModelConfigFile._replace
+
+    def watched(file: ModelConfigFile, text: str) -> None:
+        replace(file, text)
+        written.append(serving.said())
+
+    monkeypatch.setattr(ModelConfigFile, "_replace", watched)
+    roll_back_by_config(
+        serving.registry, MODEL, serving.base, reason="wrong", servers=serving.servers
+    )
+    assert written == [
+        ((1, 2), {"stable": 2}),
+        ((2,), {"stable": 2}),
+        ((1, 2), {"stable": 2}),
+        ((1,), {"stable": 1}),
+    ]
+    for server in serving.running:
+        assert server.resolve(MODEL, label="stable")[0] == 1
+
+
+def test_a_file_from_a_backup_gets_its_labels_in_two_steps(serving: Place) -> None:
+    old = serving.config.read_text()
+    serving.promote(2)
+    serving.config.write_text(old)
+    assert len(settle(serving.registry, MODEL, serving.base)) == 2
+    assert serving.said() == ((1, 2), {"stable": 1})
+    assert len(settle(serving.registry, MODEL, serving.base)) == 1
+    assert serving.said() == ((1, 2), {"stable": 2})
+    serving.config.write_text(old)
+    with pytest.raises(RefusedError, match=r"versions/2 of every server.*reconcile"):
+        serving.promote(2, servers=Servers(no_wait=True))
+    assert serving.said() == ((1, 2), {"stable": 1})
+    assert serving.promote(2).changed
+    assert serving.said() == ((1, 2), {"stable": 2})
+
+
 # The file
 
 
@@ -586,8 +687,6 @@ class Killed(BaseException):
 def test_interrupted_then_repeated_and_interrupted_then_aborted(
     serving: Place, monkeypatch: pytest.MonkeyPatch, what: str, calls: int, canary: bool
 ) -> None:
-    from tfx_registry.operations import rollout_steps
-
     def dying(owner: Any, name: str) -> None:
         original = getattr(owner, name)
 

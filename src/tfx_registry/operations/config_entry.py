@@ -165,11 +165,15 @@ def write_entry(
     base: Path,
     target: ConfigTarget,
     also: Collection[int] = (),
-) -> tuple[ServedModel | None, bool]:
+) -> tuple[ServedModel | None, bool, tuple[int, ...]]:
     """Writes into the file what it must say.
 
     The registry is read while the file is held. So whoever writes last has read last, and the
     file never goes back behind the log.
+
+    A label never moves to a version that the file did not list before: servers would refuse such a
+    file for ever. The version is listed first, and the label stays where it is until this is called
+    again.
 
     Args:
         registry: The registry.
@@ -179,7 +183,8 @@ def write_entry(
         also: Other versions to be loaded.
 
     Returns:
-        What the file said before, and whether it was changed.
+        What the file said before, whether it was changed, and the versions that servers have to
+        load before a label can move to them.
 
     Raises:
         InvalidInputError: The file is no list of models.
@@ -192,8 +197,30 @@ def write_entry(
             check_entry(now, target)
         new = entry_for(registry.head(model), base, target, now, also)
         if new.policy == SpecificVersions():
-            return now, file.remove(target.name)
-        return now, file.put(new)
+            return now, file.remove(target.name), ()
+        new, late = _listed_first(now, new)
+        return now, file.put(new), late
+
+
+def _listed_first(now: ServedModel | None, new: ServedModel) -> tuple[ServedModel, tuple[int, ...]]:
+    """Leaves labels where they are whose versions the file does not list yet."""
+    if (
+        now is None
+        or not isinstance(now.policy, SpecificVersions)
+        or not isinstance(new.policy, SpecificVersions)
+    ):
+        return new, ()
+    listed = now.policy.numbers
+    late = {
+        label: number
+        for label, number in new.labels.items()
+        if label in (STABLE_LABEL, CANARY_LABEL) and number not in listed
+    }
+    kept = {label: now.labels[label] for label in late if now.labels.get(label) in listed}
+    labels = {label: number for label, number in new.labels.items() if label not in late}
+    numbers = SpecificVersions(tuple(sorted({*new.policy.numbers, *kept.values()})))
+    entry = ServedModel(new.name, new.base_path, numbers, {**labels, **kept})
+    return (entry if late else new), tuple(sorted(set(late.values())))
 
 
 def put_back(target: ConfigTarget, before: ServedModel | None) -> None:

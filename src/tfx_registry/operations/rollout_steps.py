@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,12 @@ from tfx_registry.serving import check_servable
 from tfx_registry.serving.model_config import ServedModel
 from tfx_registry.serving.receipts import write_receipt
 from tfx_registry.serving.status_client import ModelServer
-from tfx_registry.serving.verification import Before, wait_until_labelled
+from tfx_registry.serving.verification import (
+    Before,
+    look,
+    wait_until_available,
+    wait_until_labelled,
+)
 
 __all__ = ["RolloutSteps"]
 
@@ -118,7 +123,7 @@ class RolloutSteps:
             RefusedError: No server was asked, and the label may not move without.
         """
         clients = self.clients
-        said, _ = write_entry(self.registry, self.model, self.base, self.target, also=[number])
+        said, *_ = write_entry(self.registry, self.model, self.base, self.target, also=[number])
         if not clients:
             self._check_unasked(number, label, said)
             return
@@ -144,15 +149,39 @@ class RolloutSteps:
 
         Raises:
             NotServedError: A server did not follow before the deadline.
+            RefusedError: The file did not list the version, and no server was asked.
         """
-        _, changed = write_entry(self.registry, self.model, self.base, self.target)
+        _, changed, late = write_entry(self.registry, self.model, self.base, self.target)
         clients = self.clients
+        if late:
+            self._load_late(late, clients)
         if clients:
             wait_until_labelled(
                 clients, label, number, deadline_seconds=self.servers.deadline_seconds,
                 poll_seconds=self.servers.poll_seconds,
             )  # fmt: skip
         return changed
+
+    def _load_late(self, late: tuple[int, ...], clients: Sequence[ModelServer]) -> None:
+        """Moves labels once versions are loaded that the file had to list first.
+
+        Somebody else may have taken them out again, such as 'tfx-registry reconcile'.
+        """
+        if not clients:
+            numbers = ", ".join(map(str, late))
+            raise RefusedError(
+                f"the label of {self.model}:{numbers} has not moved yet",
+                f"what was done is recorded, but {self.target.path!r} did not list it, and lists "
+                "it now: a server takes a label only for a version that it has loaded",
+                f"wait until /v1/models/{self.target.name}/versions/{late[0]} of every server says "
+                f"AVAILABLE, then run 'tfx-registry reconcile --serving-dir {self.base}'",
+            )
+        for number in late:
+            wait_until_available(
+                clients, number, deadline_seconds=self.servers.deadline_seconds,
+                before=look(clients, number), poll_seconds=self.servers.poll_seconds,
+            )  # fmt: skip
+        write_entry(self.registry, self.model, self.base, self.target)
 
     def _check_unasked(self, number: int, label: str, said: ServedModel | None) -> None:
         if self.servers.no_wait and (
@@ -186,7 +215,7 @@ class RolloutSteps:
 
 
 def _find_source(registry: ModelRegistry, version: Version, base: Path) -> str:
-    if Path(version.uri).exists():
+    if os.path.exists(version.uri):  # noqa: PTH110 - False where one may not look
         return version.uri
     others = sources(version, registry.head(version.model), base)
     return str(others[0]) if others else version.uri

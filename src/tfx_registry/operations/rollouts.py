@@ -25,6 +25,7 @@ from pathlib import Path
 
 from tfx_registry import codec
 from tfx_registry.errors import (
+    ConflictError,
     IntegrityError,
     InvalidInputError,
     NotFoundError,
@@ -235,6 +236,7 @@ def roll_back_by_config(
         RefusedError: The version never served there, was itself rolled back, or is archived; or
             nobody knows whether servers have loaded it.
         NotServedError: A server did not load it.
+        ConflictError: Something else has come to serve there meanwhile.
         IntegrityError: Its bytes were changed, or are nowhere to be found.
     """
     base = base_directory(serving_dir)
@@ -255,7 +257,14 @@ def roll_back_by_config(
         recover(site)
         _bring_bytes(site, aim, hash_all=hash_all)
     work.load(aim.number, STABLE_LABEL, look(work.clients, aim.number))
-    after = registry.record_rollback(model, aim.number, str(base), (), reason=reason, actor=actor)
+    try:
+        after = registry.record_rollback(
+            model, aim.number, str(base), (), reason=reason, actor=actor, since=now.seq
+        )
+    except ConflictError:
+        current = registry.deployment(model, str(base)).config or target
+        write_entry(registry, model, base, current)  # the version is not to stay loaded for this
+        raise
     _logger.info("%s is stable again by %s", after.ref, target.path)
     work.finish(STABLE_LABEL, aim.number)
     return Rollout(
@@ -293,9 +302,20 @@ def settle(
     target = serving.config if serving is not None else None
     if target is None and begun is not None:
         target = begun.config
-    if target is not None and write_entry(registry, model, base, target)[1]:
-        did.append(f"wrote {target.path!r} again, which did not say what the registry says")
+    if target is not None:
+        _, changed, late = write_entry(registry, model, base, target)
+        if changed:
+            did.append(f"wrote {target.path!r} again, which did not say what the registry says")
+        if late:
+            did.append(
+                f"listed {_versions(late)} there without a label: repeat once servers have loaded "
+                "that, and the label moves"
+            )
     return did
+
+
+def _versions(numbers: tuple[int, ...]) -> str:
+    return " and ".join(f"version {number}" for number in numbers)
 
 
 def _is_so(

@@ -103,7 +103,8 @@ def abort(
     if begun is not None:
         registry.drop_rollout(model, str(base), actor=actor, reason=reason or "aborted")
     elif trial is None:
-        settle(registry, model, base)  # somebody may have died after the trial had ended
+        # Somebody may have died after the trial had ended.
+        settle(registry, model, base, actor=actor)
     if trial is not None or begun is None:
         registry.record_abort(model, str(base), actor=actor, reason=reason)
     ended = trial or begun

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from tfx_registry import names
-from tfx_registry.errors import InvalidInputError, NotFoundError, RefusedError, RejectedError
+from tfx_registry.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    RefusedError,
+    RejectedError,
+)
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry.access import Action
 from tfx_registry.registry.events import (
@@ -196,6 +202,7 @@ class Deployments(RegistryWriter):
         *,
         reason: str,
         actor: str | None = None,
+        since: int | None = None,
     ) -> Version:
         """Records that an older version serves again, and moves the alias to it.
 
@@ -207,6 +214,8 @@ class Deployments(RegistryWriter):
                 since the version did.
             reason: Why.
             actor: Who.
+            since: Sequence number of the deployment that the rollback was decided on, if nothing
+                may have come to serve there after it; None means whatever serves there.
 
         Returns:
             The version.
@@ -215,6 +224,7 @@ class Deployments(RegistryWriter):
             InvalidInputError: There is no reason.
             NotFoundError: There is no such version, or nothing serves there.
             RefusedError: See `check_rollback`.
+            ConflictError: Something else has come to serve there since.
         """
         if not reason.strip():
             raise InvalidInputError(
@@ -222,8 +232,15 @@ class Deployments(RegistryWriter):
             )
 
         def plan(_: Head | None) -> Payload | None:
-            version = self.check_rollback(model, destination, number)
             now = self.deployment(model, destination)
+            if since is not None and now.seq != since and now.number != number:
+                raise ConflictError(
+                    f"cannot roll back {model!r} to version {number} in {destination!r}",
+                    f"since this began, version {now.number} has come to serve there "
+                    f"(event {now.seq})",
+                    "look at 'tfx-registry status', then decide again",
+                )
+            version = self.check_rollback(model, destination, number)
             if now.number == number:
                 return None
             served = (now.number, *now.trail)
