@@ -183,14 +183,22 @@ def check_loads_latest(registry: ModelRegistry, model: str, base: Path) -> None:
         base: The serving base directory.
 
     Raises:
-        RefusedError: They are.
+        RefusedError: They are, or a rollout by a model config is not finished there.
     """
-    serving = registry.head(model).deployments.get(str(base))
+    head = registry.head(model)
+    serving, begun = head.deployments.get(str(base)), head.rollouts.get(str(base))
     if serving is not None and serving.config is not None:
         raise RefusedError(
             f"cannot promote {model!r} into {str(base)!r} alone",
             f"its servers load what {serving.config.path!r} lists, and would not notice",
             f"add --model-config {serving.config.path}",
+        )
+    if begun is not None:
+        by = f" by {begun.config.path!r}" if begun.config is not None else ""
+        raise RefusedError(
+            f"cannot promote {model!r} into {str(base)!r} alone",
+            f"a rollout of version {begun.number}{by} is not finished there",
+            "repeat it, or undo it with 'tfx-registry abort' or 'tfx-registry reconcile'",
         )
 
 

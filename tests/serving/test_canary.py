@@ -37,7 +37,7 @@ from tfx_registry.operations.trials import abort, promote_canary
 from tfx_registry.promotion import promote
 from tfx_registry.registry import fold
 from tfx_registry.registry.events import ServersChecked
-from tfx_registry.serving.model_config import ServedModel, SpecificVersions
+from tfx_registry.serving.model_config import LatestVersions, ServedModel, SpecificVersions
 from tfx_registry.serving.model_config_file import ModelConfigFile
 from tfx_registry.testing.minimal_model import write_minimal_model
 from tfx_registry.testing.model_server import LoadError, ModelServerEmulator
@@ -627,6 +627,63 @@ def test_from_latest_to_a_config(place: Place) -> None:
     assert not place.promote(2).changed
     place.promote(3, canary=True)
     assert place.said() == ((1, 2, 3), {"stable": 2, "canary": 3})
+
+
+def _entry_of_the_latest(place: Place) -> str:
+    return (
+        f'model_config_list {{\n  config {{ name: "{MODEL}" base_path: "{place.base}" '
+        'model_platform: "tensorflow" }\n}\n'
+    )
+
+
+@pytest.mark.parametrize("undo", [abort, reconcile])
+@pytest.mark.parametrize("listed", [True, False])
+def test_back_to_latest_after_a_first_rollout_that_came_to_nothing(
+    place: Place, undo: Callable[..., object], listed: bool
+) -> None:
+    promote(place.registry, MODEL, 1, place.base)
+    promote(place.registry, MODEL, 2, place.base)
+    if listed:
+        place.config.write_text(_entry_of_the_latest(place))
+    with pytest.raises(RefusedError, match="--wait-for"):
+        place.promote(3, servers=Servers())
+    assert place.said() == ((1, 2, 3), {})
+    with pytest.raises(RefusedError, match=r"rollout of version 3 by .* is not finished there"):
+        promote(place.registry, MODEL, 4, place.base)
+    if undo is abort:
+        abort(place.registry, MODEL, place.base)
+    else:
+        assert reconcile(place.registry, place.base).problems == ()
+    assert place.registry.head(MODEL).rollouts == {}
+    assert not (place.base / "3").exists()  # a server would load it
+    entry = place.entry()
+    assert entry is not None
+    assert (entry.policy, entry.labels) == (LatestVersions(), {})
+    server = place.start()
+    assert not promote(place.registry, MODEL, 2, place.base, servers=place.servers).changed
+    assert server.resolve(MODEL)[0] == 2
+    promote(place.registry, MODEL, 4, place.base, servers=place.servers)
+    assert server.resolve(MODEL)[0] == 4
+    assert reconcile(place.registry, place.base).actions == ()
+
+
+def test_a_rollout_that_died_before_the_file_adds_no_entry(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(place.registry, MODEL, 1, place.base)
+
+    def dying(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rollout_steps, "write_entry", dying)
+        with pytest.raises(Killed):
+            place.promote(2, servers=Servers())
+    assert reconcile(place.registry, place.base).problems == ()
+    assert not place.config.exists() or place.entry() is None
+    assert not (place.base / "2").exists()
+    place.promote(2, servers=Servers(no_wait=True))
+    assert place.said() == ((1, 2), {"stable": 2})
 
 
 # The operator's commands

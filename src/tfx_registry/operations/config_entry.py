@@ -16,6 +16,7 @@ from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving.model_config import (
     CANARY_LABEL,
     STABLE_LABEL,
+    LatestVersions,
     ServedModel,
     SpecificVersions,
 )
@@ -124,6 +125,9 @@ def entry_for(
     served before as far as they lie there, and whatever a label of somebody else points at. Labels
     of somebody else stay.
 
+    Where a first rollout came to nothing, and a version serves that was promoted without a config,
+    servers load the latest version again, unless a label of somebody else needs another one.
+
     Args:
         head: Head of the model.
         base: The serving base directory, as seen here.
@@ -143,6 +147,11 @@ def entry_for(
         if label not in (STABLE_LABEL, CANARY_LABEL)
     }
     numbers = {*also, *labels.values()}
+    plain = serving is not None and serving.config is None and begun is None and trial is None
+    if plain and not also and numbers <= {serving.number if serving else 0}:
+        told = now.policy if now is not None else LatestVersions()
+        policy = LatestVersions() if isinstance(told, SpecificVersions) else told
+        return ServedModel(target.name, target.base_path, policy, labels)
     if serving is not None:
         numbers.add(serving.number)
         back = serving.trail[: target.keep_loaded]
@@ -198,6 +207,8 @@ def write_entry(
         new = entry_for(registry.head(model), base, target, now, also)
         if new.policy == SpecificVersions():
             return now, file.remove(target.name), ()
+        if now is None and not isinstance(new.policy, SpecificVersions):
+            return None, False, ()  # servers are not told by this file
         new, late = _listed_first(now, new)
         return now, file.put(new), late
 

@@ -42,9 +42,17 @@ from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory
 from tfx_registry.serving.model_config import CANARY_LABEL, STABLE_LABEL
 from tfx_registry.serving.receipts import Bytes
+from tfx_registry.serving.shelf import Shelf
 from tfx_registry.serving.verification import look
 
-__all__ = ["ByConfig", "Rollout", "promote_by_config", "roll_back_by_config", "settle"]
+__all__ = [
+    "ByConfig",
+    "Rollout",
+    "promote_by_config",
+    "put_begun_away",
+    "roll_back_by_config",
+    "settle",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -299,6 +307,8 @@ def settle(
     if begun is not None:
         registry.drop_rollout(model, str(base), actor=actor, reason="not finished")
         did.append(f"undid an unfinished rollout of version {begun.number}")
+        if put_begun_away(registry, model, base, begun.number):
+            did.append(f"put version {begun.number} away, which a server would load")
     target = serving.config if serving is not None else None
     if target is None and begun is not None:
         target = begun.config
@@ -312,6 +322,30 @@ def settle(
                 "that, and the label moves"
             )
     return did
+
+
+def put_begun_away(registry: ModelRegistry, model: str, base: Path, number: int) -> bool:
+    """Puts away the version of a rollout that was dropped, where servers load the latest one.
+
+    Args:
+        registry: The registry.
+        model: Name of the model.
+        base: The serving base directory, held by the caller.
+        number: The version.
+
+    Returns:
+        Whether it was put away; not where servers would not load it.
+
+    Raises:
+        ServingDirectoryError: The directory cannot be changed.
+    """
+    serving = registry.head(model).deployments.get(str(base))
+    if serving is None or serving.config is not None or number <= serving.number:
+        return False
+    if not os.path.lexists(base / str(number)):
+        return False
+    Shelf(base).withdraw(str(number))
+    return True
 
 
 def _versions(numbers: tuple[int, ...]) -> str:
