@@ -289,6 +289,47 @@ def test_what_serves_moves_during_the_evaluation(
     assert decision.serving_seq == now.seq, "the decision says what served when it was made"
 
 
+def test_a_gate_that_runs_again_after_the_promotion_says_the_same(
+    served: Any, evaluated: Any, examples: Any, replay: Any
+) -> None:
+    """Compared with itself, what serves would be better than itself nowhere."""
+    tfma_runs = replay(evaluated.good_alone, evaluated.good_against_good)
+    better = GatePolicy((), [ChangeThreshold("binary_accuracy", absolute=-0.5)], min_examples=10)
+    arguments = {"eval_config": config(), "examples": examples}
+    version = served.register(evaluated.bad)
+    tfma_runs.results = (evaluated.bad_alone, evaluated.bad_against_good)
+    blessing, first = served.evaluate_and_gate(version, evaluated.bad, better, **arguments)
+    assert first.verdict is Verdict.PASSED
+    served.promote(version, evaluated.bad, blessing=blessing)
+    before = served.events()
+    _, again = served.evaluate_and_gate(version, evaluated.bad, better, **arguments)
+    assert again.to_json() == first.to_json()
+    assert len(tfma_runs.models) == 1
+    assert served.events() == before
+
+
+def test_labels_are_those_of_the_decision_not_of_its_beginning(
+    pipeline: Any, evaluated: Any, examples: Any, replay: Any
+) -> None:
+    version = pipeline.register(evaluated.good)
+    with ModelRegistry.open(pipeline.uri) as registry:
+        registry.set_label("ages", 1, "reviewed_by", "ada")
+
+    def take_back() -> None:
+        with ModelRegistry.open(pipeline.uri) as registry:
+            registry.remove_label("ages", 1, "reviewed_by")
+
+    tfma_runs = replay(evaluated.good_alone, evaluated.good_against_good)
+    tfma_runs.meanwhile = [take_back]
+    policy = GatePolicy(
+        [ValueThreshold("binary_accuracy", lower_bound=0.1)], required_labels={"reviewed_by": []}
+    )
+    _, report = pipeline.evaluate_and_gate(
+        version, evaluated.good, policy, eval_config=config(), examples=examples
+    )
+    assert pipeline.codes(report) == {Reason.LABEL_MISSING}
+
+
 def test_something_begins_to_serve_during_the_evaluation_of_a_first_version(
     pipeline: Any, evaluated: Any, examples: Any, replay: Any
 ) -> None:

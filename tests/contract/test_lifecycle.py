@@ -59,6 +59,28 @@ def test_approvals_are_counted_by_person(filled: ModelRegistry) -> None:
     assert filled.get("penguin", 1).state is VersionState.SERVING
 
 
+@pytest.mark.parametrize("compared", [True, False])
+def test_size_and_signatures_that_were_compared_bind_a_decision_without_numbers(
+    filled: ModelRegistry, plain_model: Path, compared: bool
+) -> None:
+    promote(filled, 1)
+    for number in (3, 4):
+        serving = filled.serving("penguin")
+        assert serving is not None
+        digest = filled.register("penguin", plain_model).digest
+        decision = Decided(
+            number, Verdict.PASSED, digest, "production",
+            serving_seq=serving.seq, facts_compared=compared,
+        )  # fmt: skip
+        filled.record_decision("penguin", decision)
+    promote(filled, 4)
+    if compared:
+        with pytest.raises(RefusedError, match="with what served then, and version 4 serves"):
+            promote(filled, 3)
+    else:
+        promote(filled, 3)
+
+
 def test_the_registrants_own_approval_does_not_count(filled: ModelRegistry) -> None:
     filled.approve("penguin", 1, actor="ada")
     with pytest.raises(ApprovalsMissingError, match="by others than ada, who registered it"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
+
 import pytest
 
 from tfx_registry import Retention, adopt, promote, prune, reconcile, rollback
@@ -222,6 +225,22 @@ def test_a_removal_that_was_recorded_is_finished(served) -> None:
     assert reconcile(served.registry, served.base).actions == ("finished removing 1",)
     assert served.visible() == [2, 3]
     assert shelf.trashed() == []
+
+
+def test_garbage_that_cannot_go_stops_nobody(served, monkeypatch) -> None:
+    shelf = Shelf(served.base)
+    shelf.trash(served.base / "1")
+    served.registry.record_bytes_removed(MODEL, 1, str(served.base), cause="retention", last=False)
+    with monkeypatch.context() as patched:
+
+        def held_open(*_: object) -> None:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+
+        patched.setattr(shutil, "rmtree", held_open)
+        done = rollback(served.registry, MODEL, served.base, reason="at night")
+    assert done.recovered[0].startswith("could not finish removing 1: Device or resource busy")
+    assert (served.visible(), served.serving()) == ([2], 2)
+    assert reconcile(served.registry, served.base).actions == ("finished removing 1",)
 
 
 def test_what_something_else_put_on_its_way_out_is_not_deleted(served) -> None:

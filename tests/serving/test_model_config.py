@@ -232,6 +232,13 @@ def test_laws_of_putting(models: list[ServedModel], data: st.DataObject) -> None
         assert as_models(again) == tuple(models)
 
 
+def test_an_escape_beyond_all_characters_is_refused() -> None:
+    parse('name: "\\U0010FFFF"')
+    for code in ("00110000", "FFFFFFFF"):
+        with pytest.raises(TextFormatError, match="no character"):
+            parse(f'name: "\\U{code}"')
+
+
 @given(st.text(alphabet="{}<>[]:,;\"'\\#-\n 019axn", max_size=30))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:

@@ -178,9 +178,24 @@ def reply(code: int, body: bytes, **headers: str) -> Answer:
     return answer
 
 
+def raw(data: bytes) -> Answer:
+    """What listens at another port, or dies in the middle of an answer."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(data)
+
+    return answer
+
+
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
+        (raw(b"\x00\x00\x18\x04\x00\x00\x00\x00\x00\r\n\r\n"), "did not answer"),
+        (
+            raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{"),
+            "did not answer",
+        ),
+        (reply(200, b'{"model_version_status": [{"version": Infinity}]}'), "no version states"),
         (reply(200, b"hello"), "no JSON"),
         (reply(200, b"[" * 100000), "no JSON"),
         (reply(200, b"{}"), "no version states"),

@@ -115,7 +115,7 @@ class ModelServer:
         answer = self._get("", timeout_seconds)
         try:
             found = [_status(item) for item in answer["model_version_status"]]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise self._strange(f"the answer has no version states ({error!r})") from error
         return {status.number: status for status in sorted(found, key=lambda s: s.number)}
 
