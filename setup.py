@@ -84,6 +84,15 @@ NOTEBOOKS = [
 
 TEST = ["hypothesis", "pytest>=8", "pytest-timeout"]
 
+# Serving directories in object stores. fsspec is what both speak; each brings its own client.
+OBJECT_STORES = ["fsspec>=2024.6", "s3fs>=2024.6", "gcsfs>=2024.6"]
+
+# The web page of `tfx-registry ui`: Flask makes the pages, waitress serves them.
+UI = ["flask>=3", "waitress>=3"]
+
+# Apache Beam's runner on a cluster of Dask workers.
+DASK = ["dask>=2023.4", "distributed>=2023.4"]
+
 EXTRAS_REQUIRE = {
     "tfx": TFX,
     "examples": EXAMPLES,
@@ -96,6 +105,10 @@ EXTRAS_REQUIRE = {
         "kfp>=2.5,<3 ; python_version < '3.12'",
         "kfp-pipeline-spec>=0.2.2 ; python_version < '3.12'",
     ],
+    "object-stores": OBJECT_STORES,
+    "ui": UI,
+    "dask": [*TFX, *DASK],
+    "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.25"],
     # Draws the plots of benchmarks/; the numbers need nothing.
     "benchmarks": ["matplotlib>=3.8"],
     # Enough to run the tests of an orchestrator, in the environment of that orchestrator.
@@ -103,7 +116,13 @@ EXTRAS_REQUIRE = {
     "dev": [
         *EXAMPLES,
         *TEST,
+        *OBJECT_STORES,
+        *UI,
+        *DASK,
         "build",
+        "gcp-storage-emulator",  # Google Cloud Storage on loopback
+        "moto[s3,server]>=5",  # S3 on loopback
+        "selenium>=4.20",  # drives the Chromium that looks at the pages
         "jsonschema",  # the schema of policies is checked with it
         # The reference for the digest of a model directory: a test compares with it.
         "model-signing==1.1.1",

@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".bootstrap"
 STAMP_NAME = ".tfx-registry-setup.json"
 STAMP_FORMAT = 1
-DEFAULT_EXTRAS = "benchmarks,dev,examples,notebooks,tfx"
+DEFAULT_EXTRAS = "benchmarks,dev,docs,examples,notebooks,tfx"
 UV_REQUIREMENT = "uv>=0.5,<1"
 UV_MINIMUM = (0, 5)
 OLDEST_PIP = 21  # older ones, as of Python 3.8 and before, do not know today's wheel names

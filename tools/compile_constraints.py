@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("benchmarks", "dev", "examples", "notebooks", "tfx")
+EXTRAS = ("benchmarks", "dev", "docs", "examples", "notebooks", "tfx")
 PLATFORMS = {
     "1.16": ("--python-version", "3.10", "--python-platform", "x86_64-manylinux_2_28"),
     "1.21": ("--python-version", "3.11", "--universal"),

@@ -147,7 +147,7 @@ connect_root
 copy_project
 say "making it took $((SECONDS - started)) s"
 inside python3 tools/bootstrap.py --lane 1.21 --venv .venv \
-  --wheel "dist/$(basename "$wheel")" --extras benchmarks,dev,examples,notebooks,tfx
+  --wheel "dist/$(basename "$wheel")" --extras benchmarks,dev,docs,examples,notebooks,tfx
 inside bash tools/install_databases.sh
 say "running the tests against the wheel"
 inside .venv/bin/python -m pytest "$@" -m "not source_tree"
