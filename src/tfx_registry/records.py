@@ -240,6 +240,7 @@ class Override:
         expires: Until when it holds.
         seq: Sequence number of the event.
         reason: Why.
+        alias: The alias under which the version may serve; "" for any.
     """
 
     actor: str
@@ -247,10 +248,16 @@ class Override:
     expires: str
     seq: int
     reason: str
+    alias: str = ""
 
     def holds_at(self, time: str) -> bool:
         """Tells whether the override holds at a time."""
         return time < self.expires
+
+    @property
+    def scope(self) -> str:
+        """Where the version may serve, in words."""
+        return f"under {self.alias!r}" if self.alias else "under any alias"
 
 
 @dataclass(frozen=True)
@@ -328,6 +335,8 @@ class Version:
             before does not let it serve again.
         removed_from: Destinations that held its bytes and do not any more.
         bytes_gone: Whether no place is known any more that holds its bytes.
+        other_overrides: The last override for each other alias than that of `override`, newest
+            first.
     """
 
     model: str
@@ -353,6 +362,7 @@ class Version:
     rolled_back: int = 0
     removed_from: tuple[str, ...] = ()
     bytes_gone: bool = False
+    other_overrides: tuple[Override, ...] = ()
 
     @property
     def state(self) -> VersionState:
@@ -374,6 +384,14 @@ class Version:
         decided = self.decision.seq if self.decision else 0
         overridden = self.override.seq if self.override else 0
         return self.rolled_back > max(decided, overridden)
+
+    def override_for(self, alias: str) -> Override | None:
+        """Returns the last override for an alias, held or expired, or None.
+
+        One that was given for any alias is replaced by a later one for the alias that is asked for.
+        """
+        given = (self.override, *self.other_overrides)
+        return next((o for o in given if o is not None and o.alias in ("", alias)), None)
 
     @property
     def ref(self) -> str:

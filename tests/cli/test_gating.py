@@ -161,11 +161,16 @@ def test_an_override_shows_in_every_view(run, gated: str, tmp_path: Path, monkey
     assert "blocked, overridden" in run("versions", "penguin").out
     assert re.search(r"overridden +\S+ \S+ to .* by bob: outage", run("show", "penguin:2").out)
     history = words(run("history", "penguin").out)
-    assert "bob overridden version 2 may be promoted until" in history
+    assert "bob overridden version 2 may be promoted under production until" in history
     assert "outage, ticket 4711" in history
     explained = run("explain", "penguin:2", "--html", page)
-    assert re.search(r"overridden +may be promoted from .* by bob: outage, ticket", explained.out)
-    assert "outage, ticket 4711" in page.read_text(encoding="utf-8")
+    assert re.search(
+        r"overridden +may be promoted under 'production' from .* by bob: outage, ticket",
+        explained.out,
+    )
+    shown = page.read_text(encoding="utf-8")
+    assert "outage, ticket 4711" in shown
+    assert "may be promoted under &#39;production&#39; from" in shown
     for command in (("show", "penguin:2"), ("explain", "penguin:2")):
         override = run("--json", *command).json["override"]
         assert (override["actor"], override["reason"]) == ("bob", "outage, ticket 4711")

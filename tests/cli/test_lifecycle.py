@@ -36,12 +36,25 @@ def test_reject(run, filled: str, tmp_path: Path) -> None:
 def test_override(run, filled: str, tmp_path: Path) -> None:
     assert run("override", "penguin:2", "--reason", "x", "--expires", "soon").code == 2
     done = run("override", "penguin:2", "--reason", "outage", "--expires", "6h")
-    assert "penguin:2 may be promoted until" in done.out
+    assert "penguin:2 may be promoted under 'production' until" in done.out
     assert run("promote", "penguin:2", "--serving-dir", tmp_path / "s").code == 0
     assert run("--json", "show", "penguin:2").json["override"]["reason"] == "outage"
     assert "overridden" in run("versions", "penguin").out
     assert "by ada: outage" in run("show", "penguin:2").out
     assert "overridden" in run("history", "penguin").out
+
+
+def test_an_override_for_another_alias(run, filled: str, tmp_path: Path) -> None:
+    given = run("override", "penguin:2", "--reason", "rehearsal", "--alias", "staging")
+    assert "under 'staging' until" in given.out
+    refused = run("promote", "penguin:2", "--serving-dir", tmp_path / "s")
+    assert refused.code == 4
+    assert "it is overridden for 'staging', not for 'production'" in refused.err
+    staging = ("promote", "penguin:2", "--serving-dir", tmp_path / "t", "--alias", "staging")
+    assert run(*staging).code == 0
+    assert run("--json", "show", "penguin:2").json["override"]["alias"] == "staging"
+    assert "UTC under 'staging' by ada: rehearsal" in run("show", "penguin:2").out
+    assert run("override", "penguin:2", "--reason", "x", "--alias", "a b").code == 2
 
 
 def test_archive_and_labels(run, filled: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tfx_registry import ModelRegistry
+from tfx_registry import ModelRegistry, codec
 from tfx_registry.errors import (
     AccessDeniedError,
     ApprovalsMissingError,
@@ -20,7 +20,7 @@ from tfx_registry.errors import (
 from tfx_registry.records import Verdict, VersionState
 from tfx_registry.registry import fold
 from tfx_registry.registry.access import AccessPolicy, Action, Grant, ModelRule
-from tfx_registry.registry.events import Decided
+from tfx_registry.registry.events import Decided, Overridden
 
 HOUR = datetime.timedelta(hours=1)
 
@@ -117,6 +117,44 @@ def test_an_override_lets_a_blocked_version_serve_and_shows(filled: ModelRegistr
     version = filled.get("penguin", 2)
     assert version.state is VersionState.SERVING
     assert version.override is not None
+
+
+def test_an_override_holds_for_one_alias(filled: ModelRegistry) -> None:
+    filled.override("penguin", 2, reason="a rehearsal", expires=HOUR, alias="staging")
+    filled.check_promotable("penguin", 2, alias="staging")
+    with pytest.raises(RefusedError, match=r"blocked it.*overridden for 'staging', not for 'prod"):
+        promote(filled, 2)
+    with pytest.raises(RefusedError, match="overridden for 'staging', not for 'production'"):
+        filled.check_promotable("penguin", 2)
+    # One for another alias stands beside it; a later one for the same takes its place.
+    version = filled.override("penguin", 2, reason="outage", expires=HOUR)
+    assert version.override is not None
+    assert version.override.alias == "production"
+    assert [o.alias for o in version.other_overrides] == ["staging"]
+    for alias in ("staging", "production"):
+        filled.check_promotable("penguin", 2, alias=alias)
+    version = filled.override("penguin", 2, reason="again", expires=HOUR, alias="staging")
+    assert [o.alias for o in version.other_overrides] == ["production"]
+    override = version.override_for("staging")
+    assert override is not None
+    assert override.reason == "again"
+    assert version.override_for("shadow") is None
+    with pytest.raises(InvalidNameError):
+        filled.override("penguin", 2, reason="x", expires=HOUR, alias="no alias")
+
+
+def test_an_override_without_an_alias_in_an_old_log_holds_for_any(filled: ModelRegistry) -> None:
+    until = "9999-01-01T00:00:00.000000Z"
+    assert "alias" not in codec.encode(Overridden(2, until))  # as it was written then
+    filled._commit("penguin", lambda _: Overridden(2, until), "bob", "outage")
+    for alias in ("production", "staging"):
+        filled.check_promotable("penguin", 2, alias=alias)
+    # For its own alias a later one takes its place, here with an earlier end.
+    filled.override("penguin", 2, reason="x", expires=HOUR, alias="staging")
+    filled._clock = lambda: datetime.datetime.now(datetime.timezone.utc) + 2 * HOUR
+    filled.check_promotable("penguin", 2)
+    with pytest.raises(RefusedError, match="the gate blocked it"):
+        filled.check_promotable("penguin", 2, alias="staging")
 
 
 def test_an_override_expires(plain_model: Path) -> None:

@@ -198,9 +198,11 @@ def _print_served(answer: Served) -> None:
     for word in v.approvals:
         said = "approved" if word.approved else "rejected"
         rows.append((said, f"{render.time(word.time)} UTC by {word.actor}: {word.reason}"))
-    if v.override:
-        o = v.override
-        rows.append(("override", f"by {o.actor} until {render.time(o.expires)} UTC: {o.reason}"))
+    rows += [
+        ("override", f"{o.scope} by {o.actor} until {render.time(o.expires)} UTC: {o.reason}")
+        for o in (v.override, *v.other_overrides)
+        if o is not None
+    ]
     width = max(len(key) for key, _ in rows)
     for key, value in rows:
         if value:

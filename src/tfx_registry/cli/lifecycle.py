@@ -61,19 +61,29 @@ def reject(settings: Settings, ref: str, reason: str) -> None:
 @click.argument("ref")
 @click.option("--reason", required=True, help="Why.")
 @click.option("--expires", default="24h", show_default=True, help="For how long: 12h, 3d.")
+@click.option(
+    "--alias",
+    "alias_name",
+    default="production",
+    show_default=True,
+    help="The only alias under which it may be promoted.",
+)
 @pass_settings
-def override(settings: Settings, ref: str, reason: str, expires: str) -> None:
-    """Let a version be promoted although the gate has not passed it.
+def override(settings: Settings, ref: str, reason: str, expires: str, alias_name: str) -> None:
+    """Let a version be promoted under one alias although the gate has not passed it.
 
     Example: tfx-registry override penguin:2 --reason "outage, ticket 4711" --expires 6h
     """
     span = _duration(expires)
     with settings.open() as registry:
         version = registry.resolve(ref)
-        version = registry.override(version.model, version.number, reason=reason, expires=span)
+        version = registry.override(
+            version.model, version.number, reason=reason, expires=span, alias=alias_name
+        )
     until = render.time(version.override.expires) if version.override else ""
     render.done(
-        f"{version.ref} may be promoted until {until} UTC, whatever the gate says",
+        f"{version.ref} may be promoted under {alias_name!r} until {until} UTC, whatever the gate "
+        "says",
         render.version_json(version),
         as_json=settings.as_json,
     )

@@ -141,11 +141,14 @@ def version(v: Version, *, as_json: bool) -> None:
         )
         for a in v.approvals
     ]
-    if v.override:
-        o = v.override
-        rows.append(
-            ("overridden", f"{time(o.time)} to {time(o.expires)} UTC by {o.actor}: {o.reason}")
+    rows += [
+        (
+            "overridden",
+            f"{time(o.time)} to {time(o.expires)} UTC {o.scope} by {o.actor}: {o.reason}",
         )
+        for o in (v.override, *v.other_overrides)
+        if o is not None
+    ]
     width = max(len(key) for key, _ in rows)
     for key, value in rows:
         if value:
@@ -234,6 +237,7 @@ def version_json(v: Version) -> dict[str, Any]:
             "expires": v.override.expires,
             "reason": v.override.reason,
             "event": v.override.seq,
+            "alias": v.override.alias or None,
         }
         if v.override
         else None,

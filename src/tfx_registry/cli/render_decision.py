@@ -37,7 +37,8 @@ def decision(version: Version, event: Event, place: tuple[int, int], *, only_fai
     report = report_of(decided)
     click.echo(render.printable(_headline(version.ref, decided, report)))
     click.echo()
-    rows = [("overridden", _override(version.override))] if version.override else []
+    given = (version.override, *version.other_overrides)
+    rows = [("overridden", _override(o)) for o in given if o is not None]
     if report is not None:
         rows += _facts(report)
     else:
@@ -211,8 +212,9 @@ def _compared(compared: Compared) -> str:
 
 def _override(override: Override) -> str:
     return (
-        f"may be promoted from {render.time(override.time)} to {render.time(override.expires)} "
-        f"UTC, by {override.actor}: {override.reason} (event {override.seq})"
+        f"may be promoted {override.scope} from {render.time(override.time)} to "
+        f"{render.time(override.expires)} UTC, by {override.actor}: {override.reason} "
+        f"(event {override.seq})"
     )
 
 

@@ -58,7 +58,8 @@ def describe_event(event: Event) -> str:
         return f"version {payload.number} about to appear in {payload.destination}"
     if isinstance(payload, Overridden):
         until = payload.expires[:19].replace("T", " ")
-        return f"version {payload.number} may be promoted until {until} UTC"
+        under = f" under {payload.alias}" if payload.alias else ""
+        return f"version {payload.number} may be promoted{under} until {until} UTC"
     if isinstance(payload, LabelSet):
         return f"version {payload.number}: {payload.key}={payload.value}"
     if isinstance(payload, LabelRemoved):

@@ -300,11 +300,18 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Overridden:
-    """The actor of the event lets the version serve without the gate's pass until `expires`."""
+    """The actor of the event lets the version serve without the gate's pass until `expires`.
+
+    Attributes:
+        number: The version.
+        expires: Until when.
+        alias: The alias under which it may serve; "" for any, as in logs that are older.
+    """
 
     kind: ClassVar[str] = "overridden"
     number: int
     expires: str
+    alias: str = ""
 
 
 @dataclass(frozen=True)

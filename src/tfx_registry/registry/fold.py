@@ -239,8 +239,12 @@ def _changes(version: Version, payload: AboutOne, event: Event) -> dict[str, Any
         others = tuple(a for a in version.approvals if a.actor != event.actor)
         return {"approvals": (*others, word)}
     if isinstance(payload, Overridden):
-        override = Override(event.actor, event.time, payload.expires, event.seq, event.reason)
-        return {"override": override}
+        override = Override(
+            event.actor, event.time, payload.expires, event.seq, event.reason, payload.alias
+        )
+        given = (version.override, *version.other_overrides)
+        others = tuple(o for o in given if o is not None and o.alias != payload.alias)
+        return {"override": override, "other_overrides": others}
     if isinstance(payload, Archived):
         return {"archived": True}
     if isinstance(payload, BytesRemoved):

@@ -75,9 +75,12 @@ class Lifecycle(RegistryWriter):
         *,
         reason: str,
         expires: datetime.datetime | datetime.timedelta,
+        alias: str = "production",
         actor: str | None = None,
     ) -> Version:
-        """Lets a version serve although the gate has not passed it, for some time.
+        """Lets a version serve under an alias although the gate has not passed it, for some time.
+
+        A later one for the same alias replaces it; those for other aliases stand.
 
         Args:
             model: Name of the model.
@@ -85,17 +88,20 @@ class Lifecycle(RegistryWriter):
             reason: Why.
             expires: Until when (with a time zone), or for how long from now. What serves by then
                 goes on serving; it just cannot be promoted any more.
+            alias: The only alias under which it may be promoted.
             actor: Who.
 
         Returns:
             The version.
 
         Raises:
+            InvalidNameError: The alias breaks its grammar.
             InvalidInputError: There is no reason, or the time lies in the past.
             NotFoundError: There is no such version.
             RefusedError: It is archived.
         """
         _check_reason("override", reason)
+        names.check_alias(alias)
         now = self._clock()
         until = now + expires if isinstance(expires, datetime.timedelta) else expires
         if until.tzinfo is None or until <= now:
@@ -104,7 +110,7 @@ class Lifecycle(RegistryWriter):
                 "the time has no zone, or lies in the past",
                 "give a time in the future",
             )
-        payload = Overridden(number, format_time(until))
+        payload = Overridden(number, format_time(until), alias)
         self._commit(model, lambda _: self._if_usable(model, number, payload), actor, reason)
         return self.get(model, number)
 

@@ -113,7 +113,7 @@ class Promotions(RegistryWriter):
         return version
 
     def _check_gate(self, version: Version, alias: str) -> None:
-        override = version.override
+        override = version.override_for(alias)
         if override is not None and override.holds_at(self._now()):
             if override.seq > version.rolled_back:
                 return
@@ -122,7 +122,7 @@ class Promotions(RegistryWriter):
         if decision is None:
             raise RefusedError(
                 f"cannot promote {version.ref}",
-                "no gate decision is recorded for it",
+                "no gate decision is recorded for it" + _elsewhere(version, alias, self._now()),
                 "run VersionGate on it first",
             )
         if decision.verdict is not Verdict.PASSED:
@@ -130,7 +130,9 @@ class Promotions(RegistryWriter):
             more = len(decision.reasons) - 3
             raise RefusedError(
                 f"cannot promote {version.ref}",
-                f"the gate blocked it: {shown}" + (f" (and {more} more)" if more > 0 else ""),
+                f"the gate blocked it: {shown}"
+                + (f" (and {more} more)" if more > 0 else "")
+                + _elsewhere(version, alias, self._now()),
                 f"see all reasons with 'tfx-registry show {version.ref}'",
             )
         if decision.alias != alias:
@@ -213,7 +215,8 @@ class Promotions(RegistryWriter):
         if deployment is None or deployment.number == number:
             return
         version = self.get(model, number)
-        if version.override is not None and version.override.holds_at(self._now()):
+        override = version.override_for(alias)
+        if override is not None and override.holds_at(self._now()):
             return
         decision = version.decision
         if decision is None or decision.baseline in (None, deployment.number):
@@ -312,6 +315,13 @@ class Promotions(RegistryWriter):
         names.check_alias(alias)
         self._commit(model, plan, actor, reason)
         return self.get(model, number)
+
+
+def _elsewhere(version: Version, alias: str, time: str) -> str:
+    """Says that an override holds, and for another alias."""
+    given = (version.override, *version.other_overrides)
+    held = sorted(o.alias for o in given if o is not None and o.alias and o.holds_at(time))
+    return f"; it is overridden for {', '.join(map(repr, held))}, not for {alias!r}" if held else ""
 
 
 def _rolled_back(version: Version, what: str) -> RefusedError:

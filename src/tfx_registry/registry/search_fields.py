@@ -151,6 +151,12 @@ FIELDS: tuple[Field, ...] = (
         "override.actor", K.TEXT, "who overrode the gate", lambda v: v.override and v.override.actor
     ),
     _plain(
+        "override.alias",
+        K.TEXT,
+        "under which alias it may serve; null for any",
+        lambda v: (v.override and v.override.alias) or None,
+    ),
+    _plain(
         "override.expires",
         K.TIME,
         "how long that holds",
