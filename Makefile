@@ -26,7 +26,7 @@ unexport VIRTUAL_ENV
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help python lane setup demo test test-airflow test-kubeflow torture test-second-lane lint format constraints wheel clean benchmark mutation
+.PHONY: help python lane setup demo test test-airflow test-kubeflow torture test-second-lane lint format constraints wheel docs clean benchmark mutation
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -94,7 +94,11 @@ wheel: setup ## build the wheel into dist/
 	$(BIN)/python -m build --quiet --wheel --no-isolation --outdir dist .
 	@rm -rf build
 
+docs: setup ## build the site of the documentation into site/, with strict links
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "open site/index.html"
+
 clean: ## remove everything that the targets above made
-	rm -rf .venv .venv-airflow .venv-kubeflow .bootstrap build dist src/*.egg-info *.egg-info \
+	rm -rf .venv .venv-airflow .venv-kubeflow .bootstrap build dist site src/*.egg-info *.egg-info \
 	  .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output
 	find . -name __pycache__ -type d -prune -not -path './.git/*' -exec rm -rf {} +
