@@ -493,13 +493,14 @@ def test_a_label_does_not_move_to_what_was_taken_out_meanwhile(
 
     _while_waiting(serving, monkeypatch, meanwhile)
     written = []
-    replace = ModelConfigFile._replace
+    swap = ModelConfigFile._swap
 
-    def watched(file: ModelConfigFile, text: str) -> None:
-        replace(file, text)
+    def watched(file: ModelConfigFile, new: bytes, seen: bytes | None, name: str) -> bool:
+        done = swap(file, new, seen, name)
         written.append(serving.said())
+        return done
 
-    monkeypatch.setattr(ModelConfigFile, "_replace", watched)
+    monkeypatch.setattr(ModelConfigFile, "_swap", watched)
     roll_back_by_config(
         serving.registry, MODEL, serving.base, reason="wrong", servers=serving.servers
     )

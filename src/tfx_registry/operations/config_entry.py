@@ -284,6 +284,7 @@ def config_problems(head: Head, base: Path) -> list[str]:
         )
     if serving is not None and serving.config is not None:
         try:
+            found += ModelConfigFile.edits_left(serving.config.path)
             now = find_entry(serving.config)
             right = now is not None and now == entry_for(head, base, serving.config, now)
         except RegistryError as error:

@@ -243,8 +243,8 @@ def _changes(version: Version, payload: AboutOne, event: Event) -> dict[str, Any
             event.actor, event.time, payload.expires, event.seq, event.reason, payload.alias
         )
         given = (version.override, *version.other_overrides)
-        others = tuple(o for o in given if o is not None and o.alias != payload.alias)
-        return {"override": override, "other_overrides": others}
+        stand = tuple(o for o in given if o is not None and o.alias != payload.alias)
+        return {"override": override, "other_overrides": stand}
     if isinstance(payload, Archived):
         return {"archived": True}
     if isinstance(payload, BytesRemoved):

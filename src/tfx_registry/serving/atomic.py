@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import logging
 import os
 import stat
+import sys
 import uuid
 from pathlib import Path
 
 from tfx_registry import syscalls
 
 __all__ = [
+    "exchange",
     "fsync_directory",
     "make_directories",
     "remove_tree",
@@ -23,6 +26,8 @@ __all__ = [
 _logger = logging.getLogger(__name__)
 
 _FILE_MODE = 0o644
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 def fsync_directory(path: Path) -> None:
@@ -66,6 +71,31 @@ def rename_no_replace(source: Path, target: Path) -> None:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
         raise
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Exchanges two names in one step (`renameat2` with RENAME_EXCHANGE, which is Linux).
+
+    Args:
+        first: A file or directory.
+        second: Another one, in the same file system.
+
+    Returns:
+        False where the system, or this file system, has no such call; nothing was renamed then.
+
+    Raises:
+        OSError: One of them is missing, or may not be renamed.
+    """
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if sys.platform != "linux" or call is None:
+        return False
+    names = os.fsencode(first), os.fsencode(second)
+    if call(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(first), None, str(second))
 
 
 def make_directories(path: Path, mode: int) -> None:

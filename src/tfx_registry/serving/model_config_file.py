@@ -1,24 +1,34 @@
-"""A model config file on disk: one writer at a time, replaced in one step, durable."""
+"""A model config file on disk: one promoter at a time, replaced in one step, durable.
+
+People edit the file with editors that know no locks; see `replacing` for how nothing of theirs is
+lost.
+"""
 
 from __future__ import annotations
 
 import fcntl
-import glob
+import functools
 import logging
 import os
-import stat
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tfx_registry.errors import InvalidInputError, ServingDirectoryError
-from tfx_registry.serving.atomic import fsync_directory
 from tfx_registry.serving.model_config import (
     ServedModel,
     parse_model_config,
     put_model,
     remove_model,
+)
+from tfx_registry.serving.replacing import (
+    Overtaken,
+    drop_leftovers,
+    keep_aside,
+    mark,
+    overtaken,
+    set_aside,
+    swap,
 )
 
 __all__ = ["ModelConfigFile"]
@@ -27,13 +37,15 @@ _logger = logging.getLogger(__name__)
 
 _MODE = 0o644  # the server usually runs as another user
 _LIMIT_BYTES = 64 << 20
+_MOST_ATTEMPTS = 100
 
 
 class ModelConfigFile:
     """A model config file, held by this process until `lock` ends.
 
     Promoters of several models share one file. The lock is that of a file beside it, because the
-    file itself is replaced; the operating system gives it back when its holder dies.
+    file itself is replaced; the operating system gives it back when its holder dies. Whoever edits
+    the file by hand needs no lock.
 
     Attributes:
         path: The absolute path, without symbolic links.
@@ -69,8 +81,7 @@ class ModelConfigFile:
                 _logger.info("waiting for another promoter that changes %s", file.path)
                 fcntl.flock(lock, fcntl.LOCK_EX)
             # The lock is ours, so whatever lies there belonged to a promoter that died.
-            for left in file.path.parent.glob(glob.escape(f".{file.path.name}.") + "*.tmp"):
-                left.unlink(missing_ok=True)
+            file._tidy()
             yield file
         finally:
             os.close(lock)
@@ -111,11 +122,8 @@ class ModelConfigFile:
             InvalidInputError: The file is no list of models.
             ServingDirectoryError: It cannot be written. The old file is in place.
         """
-        text = self._read()
-        changed = put_model(text, model, repr(str(self.path)))
-        if changed == text and text:
+        if not self._change(model.name, lambda text, where: put_model(text, model, where)):
             return False
-        self._replace(changed)
         _logger.info("wrote %s in %s: %s %s", model.name, self.path, model.policy, model.labels)
         return True
 
@@ -132,47 +140,115 @@ class ModelConfigFile:
             InvalidInputError: The file is no list of models.
             ServingDirectoryError: It cannot be written. The old file is in place.
         """
-        if self.find(name) is None:
-            return False
-        self._replace(remove_model(self._read(), name, repr(str(self.path))))
-        return True
+        return self._change(name, functools.partial(_without, name=name))
+
+    @classmethod
+    def edits_left(cls, path: str | os.PathLike[str]) -> tuple[str, ...]:
+        """Lists edits by hand that a promoter has overtaken, one line each.
+
+        Args:
+            path: The file.
+
+        Raises:
+            ServingDirectoryError: It is no file, or its folder is missing.
+        """
+        file = resolve_config(path)
+        try:
+            waiting = [edit.path for edit in overtaken(file)]
+            aside = set_aside(file)
+        except OSError as error:
+            raise _failed(file, error) from error
+        return tuple(
+            f"an edit of {str(file)!r} crossed a promotion and was not applied: it is in "
+            f"{str(edit)!r}; " + how
+            for edits, how in (
+                (waiting, "'tfx-registry reconcile' brings it in"),
+                (aside, "bring what is missing into the file, then remove that one"),
+            )
+            for edit in edits
+        )
+
+    def _change(self, name: str, change: Callable[[str, str], str]) -> bool:
+        """Writes what a change makes of the text; repeats it where somebody edits meanwhile."""
+        where = repr(str(self.path))
+        for _ in range(_MOST_ATTEMPTS):
+            seen = self._read_bytes()
+            text = _decode(self.path, seen)
+            new = change(text, where)
+            if new == text:
+                return False
+            if self._swap(new.encode("utf-8"), seen, name):
+                return True
+            _logger.warning("somebody else edits %s: reading it again", self.path)
+        raise ServingDirectoryError(
+            f"cannot use the model config {where}",
+            f"something else has changed it {_MOST_ATTEMPTS} times while it was written",
+            "stop that, and repeat; the file holds what was written last",
+        )
+
+    def _swap(self, new: bytes, seen: bytes | None, name: str) -> bool:
+        try:
+            return swap(self.path, new, seen, name)
+        except OSError as error:
+            raise _failed(self.path, error) from error
+
+    def _tidy(self) -> None:
+        """Removes what a promoter that died has left, and brings in edits that were overtaken."""
+        try:
+            drop_leftovers(self.path)
+            for edit in list(overtaken(self.path)):
+                if edit.in_place and self._merge(edit):
+                    edit.path.unlink(missing_ok=True)
+                    _logger.warning("brought an edit of %s in again", self.path)
+                else:
+                    kept = keep_aside(edit, self.path)
+                    _logger.warning("an edit of %s was overtaken, and is in %s", self.path, kept)
+        except OSError as error:
+            raise _failed(self.path, error) from error
+
+    def _merge(self, edit: Overtaken) -> bool:
+        """Puts an edit in place, with what the promoter wrote of its model after it had read."""
+        where = repr(str(edit.path))
+        now = self._read_bytes()
+        try:
+            text = _decode(edit.path, edit.content)
+            said = [m for m in parse_model_config(text, where) if mark(m.name) == edit.about]
+            written = [m for m in self.models() if mark(m.name) == edit.about]
+            for model in written:
+                text = put_model(text, model, where)
+            if not written and said:
+                text = remove_model(text, said[0].name, where)
+        except InvalidInputError:
+            return False  # half of it, or a mistake: somebody has to look at it
+        name = next((m.name for m in (*written, *said)), "")
+        return self._swap(text.encode("utf-8"), now, name)
 
     def _read(self) -> str:
-        try:
-            data = self.path.read_bytes()
-        except FileNotFoundError:
-            return ""
-        except OSError as error:
-            raise _failed(self.path, error) from error
-        try:
-            if len(data) > _LIMIT_BYTES:
-                raise ValueError(f"it has {len(data)} bytes, and {_LIMIT_BYTES} are read at most")
-            return data.decode("utf-8")
-        except ValueError as error:
-            raise InvalidInputError(
-                f"cannot use {str(self.path)!r}", str(error), "name a model config file"
-            ) from error
+        return _decode(self.path, self._read_bytes())
 
-    def _replace(self, text: str) -> None:
-        new = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.tmp")
+    def _read_bytes(self) -> bytes | None:
         try:
-            try:
-                mode = stat.S_IMODE(self.path.stat().st_mode)
-            except FileNotFoundError:
-                mode = _MODE
-            try:
-                descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-                with os.fdopen(descriptor, "wb") as writer:
-                    writer.write(text.encode("utf-8"))
-                    writer.flush()
-                    os.fchmod(descriptor, mode)
-                    os.fsync(descriptor)
-                new.replace(self.path)
-            finally:
-                new.unlink(missing_ok=True)
-            fsync_directory(self.path.parent)
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise _failed(self.path, error) from error
+
+
+def _decode(path: Path, data: bytes | None) -> str:
+    try:
+        if data is not None and len(data) > _LIMIT_BYTES:
+            raise ValueError(f"it has {len(data)} bytes, and {_LIMIT_BYTES} are read at most")
+        return data.decode("utf-8") if data else ""
+    except ValueError as error:
+        raise InvalidInputError(
+            f"cannot use {str(path)!r}", str(error), "name a model config file"
+        ) from error
+
+
+def _without(text: str, where: str, *, name: str) -> str:
+    listed = any(model.name == name for model in parse_model_config(text, where))
+    return remove_model(text, name, where) if listed else text
 
 
 def resolve_config(path: str | os.PathLike[str]) -> Path:

@@ -13,11 +13,8 @@ A second copy under the same name gets `~2`, `~3`, ... appended.
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 import shutil
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfx_registry.errors import ServingDirectoryError
+from tfx_registry.serving.atomic import exchange as _exchange
 from tfx_registry.serving.atomic import fsync_directory, rename_no_replace
 from tfx_registry.serving.layout import STATE_DIRECTORY, parse_version_name
 
@@ -35,8 +33,6 @@ _QUARANTINE = "quarantine"
 _TRASH = "trash"
 _OWNER = "model"
 _MARK = "~"
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
 
 
 @dataclass(frozen=True)
@@ -256,20 +252,6 @@ def _children(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Exchanges two names in one step; False where the system cannot."""
-    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if sys.platform != "linux" or call is None:
-        return False
-    names = os.fsencode(first), os.fsencode(second)
-    if call(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
-        return False
-    raise OSError(code, os.strerror(code), str(first), None, str(second))
 
 
 @contextmanager
