@@ -165,6 +165,7 @@ setup(
     package_data={
         "tfx_registry": ["py.typed"],
         "tfx_registry.gate": ["templates/*.j2"],
+        "tfx_registry.pages": ["templates/*.j2", "assets/*.js", "assets/*.css"],
         "tfx_registry.pipelines": ["**/*.csv"],
     },
     install_requires=INSTALL_REQUIRES,

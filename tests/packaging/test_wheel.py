@@ -17,6 +17,8 @@ FOLDERS = {
     "pipelines": "tfx_registry/pipelines",
 }
 
+SUFFIXES = {".py", ".csv", ".j2", ".js", ".css"}
+
 
 def list_package_files(tree: Path) -> set[str]:
     """Returns where each packaged file of a source tree belongs in the wheel."""
@@ -25,7 +27,7 @@ def list_package_files(tree: Path) -> set[str]:
         for path in (tree / folder).rglob("*"):
             below = path.relative_to(tree / folder)
             through_link = any((tree / folder / part).is_symlink() for part in below.parents)
-            packaged = path.suffix in {".py", ".csv", ".j2"} or path.name == "py.typed"
+            packaged = path.suffix in SUFFIXES or path.name == "py.typed"
             if path.is_file() and packaged and not through_link:
                 names.add(f"{target}/{below.as_posix()}")
     return names

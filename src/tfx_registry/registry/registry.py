@@ -228,6 +228,22 @@ class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Deployments, Adoptions, 
         assert isinstance(event.payload, AliasRemoved)
         return event.payload.previous
 
+    def report(self, model: str) -> str:
+        """Writes the page about a model, as `tfx-registry report` does.
+
+        Args:
+            model: Name of the model.
+
+        Returns:
+            One HTML file that needs nothing else.
+
+        Raises:
+            NotFoundError: There is no such model.
+        """
+        from tfx_registry.pages import model_page  # stands above the registry
+
+        return model_page(self, model)
+
 
 def _check_expected(
     model: str, alias: str, expect: int | EllipsisType | None, now: int | None

@@ -1,0 +1,150 @@
+// The lineage as a picture: data on the left, then runs, the version, and what came of it.
+
+const BOX = { width: 236, height: 46, gapX: 48, gapY: 14, most: 9 };
+
+function startLineage() {
+  const first = doc.serving[0] || doc.trials[0];
+  showLineageChoice(first ? first.number : versions.at(-1).number);
+}
+
+function showLineageChoice(number) {
+  if (!indexOf.has(number)) return;
+  const texts = versions.map((version) => `${version.number}: ${stateOf(version)}`).reverse();
+  const [list, box] = select("Version", texts, versions.length - 1 - indexOf.get(number), (index) => {
+    location.hash = "#lineage=" + versions[versions.length - 1 - index].number;
+  });
+  box.id = "lineage-select";
+  replace("lineage-choice", list);
+  const known = doc.lineage[number];
+  drawLineage($("lineage-graph"), known ? withRun(known, number) : recordedGraph(number), Boolean(known));
+  if (!known && live) loadLineage(number);
+}
+
+async function loadLineage(number) {
+  const answer = await fetch(`${live.api}/versions/${number}/lineage`);
+  if (!answer.ok) return;
+  doc.lineage[number] = await answer.json();
+  const shownNow = versions[versions.length - 1 - $("lineage-select").selectedIndex].number;
+  if (shownNow === number) drawLineage($("lineage-graph"), withRun(doc.lineage[number], number), true);
+}
+
+// Where the store knows no pipeline, the run is what was recorded with the version.
+function withRun(graph, number) {
+  const origin = versions[indexOf.get(number)].origin || {};
+  if (!(origin.run_id || origin.pipeline_name) || graph.nodes.some((node) => node.kind === "execution")) return graph;
+  const run = { id: "run", kind: "execution", type: "run", label: [origin.pipeline_name, origin.run_id].filter(Boolean).join(" "), uri: "",
+    properties: { code: origin.code_revision || "" } };
+  const edges = graph.edges.map((edge) => (edge.target === graph.root && edge.source.startsWith("artifact:") ? { ...edge, target: "run" } : edge));
+  return { ...graph, nodes: [...graph.nodes, run], edges: [...edges, { source: "run", target: graph.root, role: "" }] };
+}
+
+function recordedGraph(number) {
+  const version = versions[indexOf.get(number)], root = "version";
+  const nodes = [{ id: root, kind: "version", label: `${doc.model}:${number} (${stateOf(version)})`, properties: {} }], edges = [];
+  const add = (node, source, target, role) => {
+    if (!nodes.some((other) => other.id === node.id)) nodes.push({ properties: {}, ...node });
+    edges.push({ source, target, role });
+  };
+  for (const [place, source] of (version.sources || []).entries()) {
+    add({ id: "artifact:" + place, kind: "artifact", type: source.type_name, label: `${source.type_name} ${source.uri}` }, "artifact:" + place, root, source.key);
+  }
+  const decision = lastDecision(number);
+  if (decision) {
+    add({ id: "decision", kind: "decision", label: `${decision.verdict} by ${decision.actor}`, properties: { verdict: decision.verdict } }, root, "decision", "");
+  }
+  for (const period of periodsOf.get(number) || []) {
+    add({ id: "event:" + period.event, kind: "deployment", label: `serves as ${period.alias} in ${period.destination}`,
+      properties: { current: period.end ? "no" : "yes", time: period.start, until: period.end || "" } }, root, "event:" + period.event, "");
+  }
+  return withRun({ root, nodes, edges, truncated: false }, number);
+}
+
+// Columns by the distance from the version; what leads to it has negative ones.
+function columnsOf(graph) {
+  const column = new Map([[graph.root, 0]]);
+  const walk = (step, from, to) => {
+    let edge = [graph.root];
+    for (let depth = 1; edge.length; depth++) {
+      const next = [];
+      for (const id of edge) {
+        for (const e of graph.edges) {
+          if (e[from] !== id || column.has(e[to])) continue;
+          column.set(e[to], depth * step);
+          next.push(e[to]);
+        }
+      }
+      edge = next;
+    }
+  };
+  walk(-1, "target", "source");
+  walk(1, "source", "target");
+  // A baseline leads to a decision and not to the version: it stands beside the version.
+  for (const node of graph.nodes) if (!column.has(node.id)) column.set(node.id, 0);
+  return column;
+}
+
+const KINDS = { artifact: "data", execution: "run", version: "version", decision: "decision", alias: "alias", deployment: "deployment", event: "event" };
+
+function lineageNode(graph, node, x, y) {
+  const seen = node.properties || {};
+  const kind = (node.type && node.type !== "run" && node.kind !== "decision" && node.kind !== "deployment" && node.kind !== "event" ? node.type : KINDS[node.kind] || node.kind) +
+    (seen.current === "yes" ? ", now" : seen.until ? `, until ${moment(seen.until)}` : "");
+  const parts = node.kind === "version" && /^(.*) \((.*)\)$/.exec(node.label);
+  const text = parts ? parts[1] : node.type && node.label.startsWith(node.type + " ") ? node.label.slice(node.type.length + 1) : node.label;
+  const blocked = seen.verdict === "blocked" || /\(blocked/.test(node.label);
+  const name = `node ${node.kind}${node.id === graph.root ? " root" : ""}${seen.current === "yes" ? " now" : ""}${blocked ? " blocked" : ""}`;
+  const own = node.kind === "version" && (seen.model === undefined || seen.model === doc.model) && Number(seen.number);
+  const box = svg("g", { class: name }, svg("title", null, node.label),
+    svg("rect", { x, y, width: BOX.width, height: BOX.height, rx: node.kind === "execution" ? 20 : 4 }),
+    svg("text", { class: "kind", x: x + 12, y: y + 18 }, cut(parts ? `version, ${parts[2]}` : kind, 29)),
+    svg("text", { x: x + 12, y: y + 36 }, middleCut(text, 28)));
+  return own && indexOf.has(own) && node.id !== graph.root ? svg("a", { href: "#lineage=" + own }, box) : box;
+}
+
+// Paths differ at both ends.
+const middleCut = (text, length) =>
+  text.length <= length ? text : text.slice(0, Math.ceil(length / 3)) + "…" + text.slice(-Math.floor((length * 2) / 3) + 1);
+
+function drawLineage(box, graph, whole) {
+  const column = columnsOf(graph), stacks = grouped(graph.nodes, (node) => column.get(node.id));
+  const order = [...stacks.keys()].sort((a, b) => a - b), place = new Map(), left = [];
+  for (const stack of stacks.values()) {
+    stack.sort((a, b) => (b.id === graph.root) - (a.id === graph.root) || (b.properties?.current === "yes") - (a.properties?.current === "yes"));
+    if (stack.length > BOX.most) left.push(...stack.splice(BOX.most));
+  }
+  const tallest = Math.max(...order.map((key) => stacks.get(key).length));
+  const height = tallest * (BOX.height + BOX.gapY) + 10, width = order.length * (BOX.width + BOX.gapX) - BOX.gapX + 10;
+  const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Lineage: ${graph.nodes.length} things; the list below says the same in words` });
+  const nodes = svg("g"), edges = svg("g");
+  order.forEach((key, c) => {
+    const stack = stacks.get(key), top = (height - stack.length * (BOX.height + BOX.gapY) + BOX.gapY) / 2;
+    stack.forEach((node, row) => {
+      const x = 5 + c * (BOX.width + BOX.gapX), y = top + row * (BOX.height + BOX.gapY);
+      place.set(node.id, { x, y });
+      nodes.append(lineageNode(graph, node, x, y));
+    });
+  });
+  for (const edge of graph.edges) drawEdge(edges, place.get(edge.source), place.get(edge.target), edge.role);
+  picture.append(edges, nodes);
+  box.replaceChildren(el("div", { class: "graph", tabindex: 0, role: "region", "aria-label": "Picture of the lineage" }, picture),
+    el("p", { class: "soft" }, left.length ? `${left.length} more are in the list. ` : "", graph.truncated ? "The walk back ended at its bound; there is more. " : "",
+      whole ? "" : "This is what was recorded with the version; tfx-registry lineage shows what the store knows beside it."),
+    lineageList(graph));
+}
+
+function drawEdge(group, from, to, role) {
+  if (!from || !to) return;
+  const y1 = from.y + BOX.height / 2, y2 = to.y + BOX.height / 2;
+  const sameColumn = Math.abs(from.x - to.x) < 1;
+  const x1 = from.x + BOX.width, x2 = sameColumn ? to.x + BOX.width : to.x, bend = sameColumn ? 30 : BOX.gapX / 2;
+  const d = sameColumn ? `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 + bend} ${y2} ${x2 + 7} ${y2}` : `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 7} ${y2}`;
+  const tip = sameColumn ? `M${x2} ${y2}l8 -4v8Z` : `M${x2} ${y2}l-8 -4v8Z`;
+  group.append(svg("path", { class: "edge", d }, role && svg("title", null, role)), svg("path", { class: "tip", d: tip }));
+}
+
+function lineageList(graph) {
+  const names = new Map(graph.nodes.map((node) => [node.id, node.label]));
+  return el("details", null, el("summary", null, `The same in words: ${counted(graph.edges.length, "arrow")}`),
+    el("div", { class: "wide" }, table(["from", "to", "as"], graph.edges.map((edge) =>
+      [theirs(names.get(edge.source) || edge.source), theirs(names.get(edge.target) || edge.target), theirs(edge.role)]))));
+}
