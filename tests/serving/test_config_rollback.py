@@ -1,0 +1,168 @@
+"""Going back by a model config, also while something else is under way."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tfx_registry.errors import ConflictError, RefusedError
+from tfx_registry.operations import rollout_steps
+from tfx_registry.operations.rollouts import Rollout, roll_back_by_config, settle
+from tfx_registry.operations.servers import Servers
+from tfx_registry.serving.model_config_file import ModelConfigFile
+
+MODEL = "penguin"
+
+
+def allow(place: Any, *numbers: int) -> None:
+    for number in numbers:
+        place.registry.override(MODEL, number, reason="again", expires=datetime.timedelta(1))
+
+
+def test_going_back_to_a_version_that_is_still_loaded(serving: Any) -> None:
+    serving.promote(2)
+    done = roll_back_by_config(
+        serving.registry, MODEL, serving.base, reason="wrong", servers=serving.servers
+    )
+    assert (done.version.number, done.replaces, done.label) == (1, 2, "stable")
+    assert serving.said() == ((1,), {"stable": 1})
+    assert serving.aliases() == {"production": 1}
+    for server in serving.running:
+        assert server.resolve(MODEL, label="stable")[0] == 1
+    assert (serving.base / "2").is_dir()
+    allow(serving, 2)
+    serving.promote(2)
+    assert serving.said() == ((1, 2), {"stable": 2})
+
+
+def test_going_back_without_servers_asks_for_a_version_that_was_listed(serving: Any) -> None:
+    serving.promote(2, keep_loaded=0)
+    assert serving.said()[0] == (2,)
+    with pytest.raises(RefusedError, match="--no-wait"):
+        roll_back_by_config(serving.registry, MODEL, serving.base, reason="wrong")
+    assert serving.said() == ((1, 2), {"stable": 2})
+    roll_back_by_config(
+        serving.registry, MODEL, serving.base, reason="wrong", servers=Servers(no_wait=True)
+    )
+    assert serving.said() == ((1,), {"stable": 1})
+
+
+def test_going_back_leaves_a_trial_alone(serving: Any) -> None:
+    serving.promote(2)
+    serving.promote(3, canary=True)
+    roll_back_by_config(
+        serving.registry, MODEL, serving.base, reason="wrong", servers=serving.servers
+    )
+    assert serving.said() == ((1, 3), {"stable": 1, "canary": 3})
+
+
+@pytest.mark.parametrize("canary", [True, False])
+def test_a_rollback_wins_over_a_rollout_that_waits(
+    serving: Any, monkeypatch: pytest.MonkeyPatch, canary: bool
+) -> None:
+    serving.promote(2)
+
+    def meanwhile(*_: object) -> None:
+        roll_back_by_config(serving.registry, MODEL, serving.base, reason="at night")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tfx_registry.operations.rollout_steps.check_servers", meanwhile)
+        with pytest.raises(ConflictError, match="since it was begun: a rollback"):
+            serving.promote(3, canary=canary)
+    assert serving.said() == ((1,), {"stable": 1})
+    assert serving.aliases() == {"production": 1}
+    assert serving.registry.head(MODEL).rollouts == {}
+
+
+def _while_waiting(place: Any, patch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
+    """Does something once, after servers have loaded what the next command waits for."""
+    original = rollout_steps.check_servers
+    left = [meanwhile]
+
+    def check(*args: Any) -> None:
+        original(*args)
+        if left:
+            left.pop()()
+
+    patch.setattr(rollout_steps, "check_servers", check)
+
+
+@pytest.mark.parametrize("to", [None, 1])
+def test_a_rollback_that_waits_undoes_no_promotion(
+    serving: Any, monkeypatch: pytest.MonkeyPatch, to: int | None
+) -> None:
+    serving.promote(2, keep_loaded=0)
+    _while_waiting(serving, monkeypatch, lambda: serving.promote(3, keep_loaded=0))
+    with pytest.raises(ConflictError, match="version 3 has come to serve there"):
+        roll_back_by_config(
+            serving.registry, MODEL, serving.base, to, reason="wrong", servers=serving.servers
+        )
+    assert serving.aliases() == {"production": 3}
+    assert serving.said() == ((3,), {"stable": 3})
+    assert "rolled_back" not in serving.kinds()
+
+
+def test_two_rollbacks_to_one_version_at_once(
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving.promote(2)
+
+    def back() -> Rollout:
+        return roll_back_by_config(
+            serving.registry, MODEL, serving.base, reason="wrong", servers=serving.servers
+        )
+
+    _while_waiting(serving, monkeypatch, back)
+    assert back().version.number == 1
+    assert serving.kinds().count("rolled_back") == 1
+    assert serving.said() == ((1,), {"stable": 1})
+
+
+def test_a_label_does_not_move_to_what_was_taken_out_meanwhile(
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers would refuse a file that lists a version and labels it at once."""
+    serving.promote(2, keep_loaded=0)
+
+    def meanwhile() -> None:
+        assert settle(serving.registry, MODEL, serving.base)
+        assert serving.said() == ((2,), {"stable": 2})
+
+    _while_waiting(serving, monkeypatch, meanwhile)
+    written = []
+    swap = ModelConfigFile._swap
+
+    def watched(file: ModelConfigFile, new: bytes, seen: bytes | None, name: str) -> bool:
+        done = swap(file, new, seen, name)
+        written.append(serving.said())
+        return done
+
+    monkeypatch.setattr(ModelConfigFile, "_swap", watched)
+    roll_back_by_config(
+        serving.registry, MODEL, serving.base, reason="wrong", servers=serving.servers
+    )
+    assert written == [
+        ((1, 2), {"stable": 2}),
+        ((2,), {"stable": 2}),
+        ((1, 2), {"stable": 2}),
+        ((1,), {"stable": 1}),
+    ]
+    for server in serving.running:
+        assert server.resolve(MODEL, label="stable")[0] == 1
+
+
+def test_a_file_from_a_backup_gets_its_labels_in_two_steps(serving: Any) -> None:
+    old = serving.config.read_text()
+    serving.promote(2)
+    serving.config.write_text(old)
+    assert len(settle(serving.registry, MODEL, serving.base)) == 2
+    assert serving.said() == ((1, 2), {"stable": 1})
+    assert len(settle(serving.registry, MODEL, serving.base)) == 1
+    assert serving.said() == ((1, 2), {"stable": 2})
+    serving.config.write_text(old)
+    with pytest.raises(RefusedError, match=r"versions/2 of every server.*reconcile"):
+        serving.promote(2, servers=Servers(no_wait=True))
+    assert serving.said() == ((1, 2), {"stable": 1})
