@@ -279,8 +279,10 @@ def verify(settings: Settings, ref: str) -> None:
 
 
 def _bad_bytes(found: Verification) -> IntegrityError:
+    from tfx_registry.operations.verification import LOADED
+
     wrong = [p for p in found.places if p.state is not Bytes.RIGHT]
-    first = next((p for p in wrong if p.state is Bytes.CHANGED or p.role == "serves"), None)
+    first = next((p for p in wrong if p.state is Bytes.CHANGED or p.role in LOADED), None)
     return IntegrityError(
         f"{found.version.ref} is not in order",
         f"{first.path!r}: {first.detail}" if first else "no place is known that holds its bytes",

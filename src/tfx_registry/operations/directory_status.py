@@ -12,6 +12,7 @@ from tfx_registry.operations.site import check_owner, model_of
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory, list_version_directories
+from tfx_registry.serving.objects import ObjectUrl, is_object_url
 from tfx_registry.serving.receipts import Bytes, check_bytes, fits_receipt
 from tfx_registry.serving.shelf import Shelf
 
@@ -90,9 +91,13 @@ def status(
         NotFoundError: Nothing is known of the directory.
         RefusedError: It is for another model.
     """
+    if is_object_url(serving_dir):
+        from tfx_registry.operations.objects import status_of_objects
+
+        return status_of_objects(registry, ObjectUrl.parse(serving_dir), model, hash_all=hash_all)
     base = base_directory(serving_dir)
     name = model if model is not None else model_of(registry, base)
-    check_owner(Shelf(base), name)
+    check_owner(registry, Shelf(base), name)
     head = registry.head(name)
     now = head.deployments.get(str(base))
     visible = list_version_directories(base)
@@ -111,8 +116,9 @@ def _rows(
     visible = list_version_directories(base)
     places = [(n, base / name, "visible") for n, names in visible.items() for name in names]
     places += [(n, path, "withdrawn") for n, paths in shelf.withdrawn().items() for path in paths]
-    if now is not None and not os.path.lexists(base / str(now.number)):
-        places.append((now.number, base / str(now.number), "missing"))
+    for should in (now, head.canaries.get(str(base))):
+        if should is not None and not os.path.lexists(base / str(should.number)):
+            places.append((should.number, base / str(should.number), "missing"))
     versions = registry.known_versions(head.model, {number for number, *_ in places})
     for number, path, place in sorted(places, key=lambda p: (p[0], p[2], p[1])):
         version = versions.get(number)
@@ -151,7 +157,8 @@ def _problems(
     visible = [row for row in rows if row.place == "visible"]
     for row in rows:
         if row.place == "missing":
-            yield f"version {row.number} should serve and is missing: run 'tfx-registry reconcile'"
+            what = "should serve" if now is not None and row.number == now.number else "is on trial"
+            yield f"version {row.number} {what} and is missing: run 'tfx-registry reconcile'"
         if row.bytes == "changed":
             yield f"{row.name} ({row.place}) has other bytes than the registered version"
         if row.bytes == "touched":

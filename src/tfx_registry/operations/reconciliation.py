@@ -7,20 +7,23 @@ never deleted, and are moved away only on request. Running it again does nothing
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfx_registry.errors import ServingDirectoryError
+from tfx_registry.errors import NotFoundError, ServingDirectoryError
+from tfx_registry.names import model_key
 from tfx_registry.operations.recovery import bring_back, find_unfinished, forget, recover
 from tfx_registry.operations.rollouts import settle
-from tfx_registry.operations.site import Site, holds, model_of, open_site, sources
+from tfx_registry.operations.site import Site, holds, is_used, model_of, open_site, sources
 from tfx_registry.records import Deployment, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import ServingDirectory, base_directory, list_version_directories
 from tfx_registry.serving.atomic import fsync_directory, rename_no_replace
 from tfx_registry.serving.layout import STATE_DIRECTORY
+from tfx_registry.serving.objects import ObjectUrl, is_object_url
 from tfx_registry.serving.receipts import Bytes, write_receipt
 from tfx_registry.serving.shelf import Shelf
 
@@ -77,6 +80,13 @@ def reconcile(
         RefusedError: It is for another model.
         ServingDirectoryError: It cannot be changed.
     """
+    if is_object_url(serving_dir):
+        from tfx_registry.operations.objects import reconcile_objects
+
+        url = ObjectUrl.parse(serving_dir)
+        return reconcile_objects(
+            registry, url, model, quarantine=quarantine, hash_all=hash_all, actor=actor
+        )
     base = base_directory(serving_dir)
     name = model if model is not None else model_of(registry, base)
     name = registry.head(name).model
@@ -101,16 +111,17 @@ class _Work:
     problems: list[str] = field(default_factory=list)
 
     def run(self) -> None:
+        self._claim()
         self.actions += recover(self.site)
         self._tidy()
         now = self.site.deployment()
+        self._settle()
         if now is not None:
-            self.actions += settle(
-                self.site.registry, self.site.model, self.site.base, actor=self.site.actor
-            )
             self._serve(now)
             self._look_back(now)
+        self._try_on()
         self._look_around(now)
+        self._end_trial()
         begun = find_unfinished(self.site)
         if begun is not None:
             what = begun.operation or "promotion"
@@ -118,6 +129,16 @@ class _Work:
                 f"the interrupted {what} of version {begun.number} cannot be finished: its bytes "
                 "were changed"
             )
+
+    def _claim(self) -> None:
+        """Lets the directory say again for which model it is, where somebody has removed that."""
+        if not self.site.shelf.owner() and is_used(self.site.head(), self.site.base):
+            self.site.shelf.claim(model_key(self.site.model))
+            self.actions.append(f"wrote down again that the directory is for {self.site.model!r}")
+
+    def _settle(self) -> None:
+        site = self.site
+        self.actions += settle(site.registry, site.model, site.base, actor=site.actor)
 
     def _tidy(self) -> None:
         """Clears away what a repair that died has left: a good copy, or the changed bytes."""
@@ -159,6 +180,40 @@ class _Work:
             )
         else:
             self._found(version)
+
+    def _try_on(self) -> None:
+        """Brings back what is on trial, if it is gone."""
+        site, trial = self.site, self.site.head().canaries.get(self.site.destination)
+        if trial is None:
+            return
+        number = trial.number
+        version = site.registry.get(site.model, number)
+        state = site.check(version, site.base / str(number), hash_all=self.hash_all).state
+        if state is Bytes.MISSING and bring_back(site, version):
+            self.actions.append(
+                f"brought version {number} back from where it was put away, which is on trial"
+            )
+        elif state is Bytes.MISSING and site.publish(version) is not None:
+            self.actions.append(f"published version {number} again, which is on trial")
+        elif state is not Bytes.RIGHT:
+            return
+        self._found(version)
+
+    def _end_trial(self) -> None:
+        """Ends the trial of a version that is gone for good; requests would go on failing."""
+        site, trial = self.site, self.site.head().canaries.get(self.site.destination)
+        if trial is None or os.path.lexists(site.base / str(trial.number)):
+            return
+        self._gone(site.registry.get(site.model, trial.number))
+        with contextlib.suppress(NotFoundError):  # somebody else has just ended it
+            site.registry.record_abort(
+                site.model, site.destination, actor=site.actor, reason="its bytes are gone"
+            )
+        self.actions.append(
+            f"ended the trial of version {trial.number}: it is gone, and no known place has its "
+            "bytes"
+        )
+        self._settle()
 
     def _look_back(self, now: Deployment) -> None:
         """Writes down which versions a rollback cannot bring back any more, and which it can."""

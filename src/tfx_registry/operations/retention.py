@@ -167,7 +167,7 @@ def prune(
     name = now.config.name if now.config is not None else registry.head(model).model
     loaded = {server: _loaded(server, name) for server in retention.servers}
     if dry_run:
-        check_owner(Shelf(base), model)
+        check_owner(registry, Shelf(base), model)
         return _plan(registry, now, registry.head(model), base, retention, loaded)
     with open_site(registry, model, base, actor=actor) as site:
         recovered = tuple(recover(site))

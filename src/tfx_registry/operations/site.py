@@ -17,7 +17,7 @@ from tfx_registry.serving import ServingDirectory, base_directory
 from tfx_registry.serving.receipts import Bytes, BytesCheck, check_bytes, write_receipt
 from tfx_registry.serving.shelf import Shelf
 
-__all__ = ["Site", "check_owner", "holds", "model_of", "open_site", "sources"]
+__all__ = ["Site", "check_owner", "holds", "is_used", "model_of", "open_site", "sources"]
 
 
 @dataclass(frozen=True)
@@ -133,25 +133,51 @@ def open_site(
         ServingDirectoryError: It cannot be used.
     """
     registry.check_may_promote(model, actor)
-    with ServingDirectory.lock(base_directory(serving_dir)) as directory:
+    base = base_directory(serving_dir)
+    check_owner(registry, Shelf(base), model)  # before the lock makes a directory that is gone
+    with ServingDirectory.lock(base) as directory:
         shelf = Shelf(directory.base)
-        check_owner(shelf, model)
+        check_owner(registry, shelf, model)
         yield Site(registry, model, directory, shelf, actor)
 
 
-def check_owner(shelf: Shelf, model: str) -> None:
-    """Refuses a directory that is for another model.
+def check_owner(registry: ModelRegistry, shelf: Shelf, model: str) -> None:
+    """Refuses a directory that is for another model, by what it says itself or by the registry.
 
     Raises:
         RefusedError: It is.
     """
-    owner = shelf.owner()
+    base, owner = shelf.base, shelf.owner()
     if owner and owner != model_key(model):
         raise RefusedError(
-            f"cannot use {str(shelf.base)!r} for {model!r}",
+            f"cannot use {str(base)!r} for {model!r}",
             f"the directory is for the model {owner!r}",
             f"name {owner!r}, or the directory of {model!r}",
         )
+    others = [] if owner else _users(registry, base)
+    if others and model_key(model) not in {model_key(head.model) for head in others}:
+        other = others[0].model
+        raise RefusedError(
+            f"cannot use {str(base)!r} for {model!r}",
+            f"it does not say for which model it is, and by the registry it is for {other!r}",
+            f"name {other!r}, which 'tfx-registry reconcile {other} --serving-dir {base}' puts in "
+            f"order, or give {model!r} a directory of its own",
+        )
+
+
+def is_used(head: Head, base: Path) -> bool:
+    """Tells whether a directory is for a model by the registry.
+
+    Args:
+        head: Head of the model.
+        base: The serving base directory.
+    """
+    places = (head.deployments, head.unfinished, head.rollouts, head.canaries)
+    return any(str(base) in place for place in places)
+
+
+def _users(registry: ModelRegistry, base: Path) -> list[Head]:
+    return [head for head in registry.list_models() if is_used(head, base)]
 
 
 def model_of(registry: ModelRegistry, base: Path) -> str:
@@ -168,10 +194,8 @@ def model_of(registry: ModelRegistry, base: Path) -> str:
         NotFoundError: Neither the directory nor the registry says.
     """
     owner = Shelf(base).owner()
-    heads = registry.list_models()
-    for head in heads:
-        places = {**head.deployments, **head.unfinished}
-        if model_key(head.model) == owner or (not owner and str(base) in places):
+    for head in registry.list_models():
+        if model_key(head.model) == owner or (not owner and is_used(head, base)):
             return head.model
     raise NotFoundError(
         f"nothing is known of the serving directory {str(base)!r}",

@@ -12,7 +12,10 @@ from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving.receipts import Bytes
 from tfx_registry.serving.shelf import Shelf
 
-__all__ = ["Place", "Verification", "verify"]
+__all__ = ["LOADED", "Place", "Verification", "verify"]
+
+#: Roles of places that servers load.
+LOADED = ("serves", "on trial")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Place:
 
     Attributes:
         path: The directory or file.
-        role: "registered from", "serves", "in a serving directory", or "withdrawn".
+        role: "registered from", "serves", "on trial", "in a serving directory", or "withdrawn".
         state: What lies there, by its digest.
         detail: What is wrong, in words.
     """
@@ -46,13 +49,13 @@ class Verification:
 
     @property
     def good(self) -> bool:
-        """Whether nothing was changed, what serves is right, and some place holds the bytes.
+        """Whether nothing was changed, what servers load is right, and some place has the bytes.
 
         A place that a version was registered from may be gone: pipelines clean up.
         """
         changed = any(place.state is Bytes.CHANGED for place in self.places)
-        unserved = any(p.role == "serves" and p.state is not Bytes.RIGHT for p in self.places)
-        return not changed and not unserved and any(p.state is Bytes.RIGHT for p in self.places)
+        wrong = any(p.role in LOADED and p.state is not Bytes.RIGHT for p in self.places)
+        return not changed and not wrong and any(p.state is Bytes.RIGHT for p in self.places)
 
 
 def verify(registry: ModelRegistry, model: str, number: int) -> Verification:
@@ -71,11 +74,14 @@ def verify(registry: ModelRegistry, model: str, number: int) -> Verification:
     """
     version = registry.get(model, number)
     places = {Path(version.uri): "registered from"} if "://" not in version.uri else {}
-    for destination in registry.head(model).deployments:
+    head = registry.head(model)
+    for destination in head.deployments:
         base = Path(destination)
         own = base / str(number)
         if destination in version.serving:
             places[own] = "serves"
+        elif (trial := head.canaries.get(destination)) and trial.number == number:
+            places[own] = "on trial"
         elif own.is_dir():
             places[own] = "in a serving directory"
         for path in Shelf(base).withdrawn().get(number, []):
