@@ -18,11 +18,12 @@ import csv
 import importlib.util
 import io
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tfx_registry.pipelines.csv_files import to_csv, write_if_changed
 
 COLUMNS: tuple[str, ...] = (
     "species",
@@ -129,8 +130,8 @@ def write_penguin_csv(directory: str | os.PathLike[str]) -> PenguinPaths:
     root = Path(directory)
     paths = PenguinPaths(root, root / TRAIN_SPLIT / FILE_NAME, root / EVAL_SPLIT / FILE_NAME)
     train, evaluation = split_penguins(read_penguins())
-    _write_if_changed(paths.train, _to_csv(train))
-    _write_if_changed(paths.eval, _to_csv(evaluation))
+    write_if_changed(paths.train, to_csv(COLUMNS, train))
+    write_if_changed(paths.eval, to_csv(COLUMNS, evaluation))
     return paths
 
 
@@ -147,33 +148,3 @@ def _packaged_csv() -> Iterator[io.TextIOBase]:
     path = Path(spec.submodule_search_locations[0], "data", FILE_NAME)
     with path.open(encoding="utf-8", newline="") as stream:
         yield stream
-
-
-def _to_csv(rows: Sequence[Row]) -> bytes:
-    """Returns `rows` as CSV with a header and Unix line ends."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode("utf-8")
-
-
-def _write_if_changed(path: Path, content: bytes) -> None:
-    """Makes `path` hold `content`, atomically, and not at all when it already does."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.read_bytes() == content:
-            return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The temporary file is outside the split's folder: `CsvExampleGen` reads `train/*.csv`.
-    descriptor, name = tempfile.mkstemp(dir=path.parent.parent, prefix=".penguins-")
-    aside = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.chmod(0o644)
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise

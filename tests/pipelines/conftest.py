@@ -73,3 +73,46 @@ def run_demo(
         check=False,
         timeout=DEMO_SECONDS,
     )
+
+
+@dataclass(frozen=True)
+class Taxi:
+    """The taxi pipeline after two runs: a good model, and one that lost every tip at night.
+
+    Attributes:
+        root: Where everything is.
+    """
+
+    root: Path
+
+    @property
+    def metadata(self) -> Path:
+        return self.root / "metadata.sqlite"
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.metadata}"
+
+    @property
+    def serving(self) -> Path:
+        return self.root / "serving" / "taxi"
+
+
+# TFX packs itself up for Beam's workers, once in each component, unless they have an image.
+BEAM_ARGS = (
+    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+    "--sdk_container_image=unused",
+)
+
+
+@pytest.fixture(scope="session")
+def taxi(tmp_path_factory: pytest.TempPathFactory) -> Taxi:
+    from tfx_registry.pipelines.options import hidden_arguments
+    from tfx_registry.pipelines.taxi.__main__ import run
+    from tfx_registry.pipelines.taxi.hyperparameters import Hyperparameters
+
+    made = Taxi(tmp_path_factory.mktemp("taxi"))
+    with hidden_arguments():
+        for lost in (False, True):
+            run(made.root, Hyperparameters(night_tips_lost=lost), beam_args=BEAM_ARGS)
+    return made

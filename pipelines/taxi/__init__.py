@@ -1,0 +1,1 @@
+"""Taxi trips, classified by whether the tip is a big one."""
