@@ -12,7 +12,6 @@ from tfx_registry.operations.site import check_owner, model_of
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory, list_version_directories
-from tfx_registry.serving.objects import ObjectUrl, is_object_url
 from tfx_registry.serving.receipts import Bytes, check_bytes, fits_receipt
 from tfx_registry.serving.shelf import Shelf
 
@@ -91,10 +90,6 @@ def status(
         NotFoundError: Nothing is known of the directory.
         RefusedError: It is for another model.
     """
-    if is_object_url(serving_dir):
-        from tfx_registry.operations.objects import status_of_objects
-
-        return status_of_objects(registry, ObjectUrl.parse(serving_dir), model, hash_all=hash_all)
     base = base_directory(serving_dir)
     name = model if model is not None else model_of(registry, base)
     check_owner(registry, Shelf(base), name)

@@ -23,7 +23,6 @@ from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import ServingDirectory, base_directory, list_version_directories
 from tfx_registry.serving.atomic import fsync_directory, rename_no_replace
 from tfx_registry.serving.layout import STATE_DIRECTORY
-from tfx_registry.serving.objects import ObjectUrl, is_object_url
 from tfx_registry.serving.receipts import Bytes, write_receipt
 from tfx_registry.serving.shelf import Shelf
 
@@ -80,13 +79,6 @@ def reconcile(
         RefusedError: It is for another model.
         ServingDirectoryError: It cannot be changed.
     """
-    if is_object_url(serving_dir):
-        from tfx_registry.operations.objects import reconcile_objects
-
-        url = ObjectUrl.parse(serving_dir)
-        return reconcile_objects(
-            registry, url, model, quarantine=quarantine, hash_all=hash_all, actor=actor
-        )
     base = base_directory(serving_dir)
     name = model if model is not None else model_of(registry, base)
     name = registry.head(name).model
