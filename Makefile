@@ -46,6 +46,7 @@ demo: setup ## train, register, gate and publish three models, and show the resu
 
 test: setup ## run all tests on this machine's lane
 	@tools/install_databases.sh
+	@tools/install_browser.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-airflow: python ## run the penguin pipeline under a real Airflow, in .venv-airflow

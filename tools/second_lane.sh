@@ -150,5 +150,5 @@ inside python3 tools/bootstrap.py --lane 1.21 --venv .venv \
   --wheel "dist/$(basename "$wheel")" --extras benchmarks,dev,docs,examples,notebooks,tfx
 inside bash tools/install_databases.sh
 say "running the tests against the wheel"
-inside .venv/bin/python -m pytest "$@" -m "not source_tree"
+inside .venv/bin/python -m pytest "$@" -m "not source_tree and not browser"
 mixed_writers

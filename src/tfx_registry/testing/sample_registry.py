@@ -221,7 +221,7 @@ def _measured(sample: Sample, version: Version, *, bad: bool) -> EvaluatedModel:
         numbers[key] = {MetricId("example_count"): 344.0 if not key else 60.0 + 40 * place}
         intervals[key] = {}
         for name, middle in _METRICS.items():
-            value = middle + draw.uniform(-0.012, 0.012) + min(version.number, 12) / 1000
+            value = middle + draw.uniform(-0.009, 0.009) + min(version.number, 12) / 1000
             if bad and place == 3:
                 value -= 0.2 if name != "loss" else -0.3
             reach = draw.uniform(0.008, 0.016) * (2 if key else 1)

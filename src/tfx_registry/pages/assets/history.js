@@ -15,7 +15,8 @@ function startHistory() {
     listHistory();
   };
   const input = (label, name, type) => el("label", null, label, el("input", { type, id: "history-" + name,
-    min: type === "number" ? 1 : null, size: 8, oninput: (event) => change(name, event.target.value) }));
+    min: type === "number" ? 1 : null, size: 8, oninput: (event) => change(name, event.target.value),
+    onchange: (event) => change(name, event.target.value) }));
   const [kind, kindList] = select("What", kinds.map((text) => text.replaceAll("_", " ")), 0, (index) => change("kind", index ? kinds[index] : ""));
   const [actor, actorList] = select("Who", actors, 0, (index) => change("actor", index ? actors[index] : ""));
   kindList.id = "history-kind";
