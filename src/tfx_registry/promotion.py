@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,10 @@ from tfx_registry.operations.site import open_site, sources
 from tfx_registry.records import Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory, check_servable
+from tfx_registry.serving.objects import ObjectUrl, is_object_url
 from tfx_registry.serving.receipts import write_receipt
-from tfx_registry.serving.verification import look
+from tfx_registry.serving.status_client import ModelServer
+from tfx_registry.serving.verification import Before, look
 
 __all__ = ["Promotion", "promote"]
 
@@ -71,7 +73,8 @@ def promote(
         registry: The registry.
         model: Name of the model.
         number: The version.
-        serving_dir: Serving base directory of the model; the version becomes `<dir>/<number>`.
+        serving_dir: Serving base directory of the model, or its address in an object store; the
+            version becomes `<dir>/<number>`.
         alias: The alias that moves to the version.
         source: Where the bytes lie; None means where they lay at registration, or any place known
             to the registry if they are not there any more.
@@ -99,17 +102,31 @@ def promote(
         NotServedError: The version was promoted, and the servers do not serve it.
     """
     check_alias(alias)
-    base = base_directory(serving_dir)
+    base: Path | ObjectUrl
+    if is_object_url(serving_dir):
+        base = ObjectUrl.parse(serving_dir)
+    else:
+        base = base_directory(serving_dir)
     needed = {"required_approvals": required_approvals}
     version = registry.check_promotable(model, number, alias=alias, **needed)
     registry.check_destination(model, number, str(base), alias)
     check_loads_latest(registry, model, base)
     check_servable_format(version)
+    clients = servers.clients(served_name or version.model) if servers is not None else []
+    said = look(clients, number) if clients else {}
+    if isinstance(base, ObjectUrl):
+        from tfx_registry.operations.objects import promote_to_objects
+
+        after, replaces, changed = promote_to_objects(
+            registry, version, base, alias=alias, **needed, actor=actor, reason=reason,
+            source=os.fspath(source) if source is not None else None,
+            progress=progress, check=check,
+        )  # fmt: skip
+        done = Promotion(after, f"{base}/{number}", replaces, changed)
+        return _see_served(registry, done, base, servers, clients, said, actor)
     root = os.fspath(source) if source is not None else _source(registry, version, base)
     if not os.path.lexists(base / str(number)):
         check_servable(root)
-    clients = servers.clients(served_name or version.model) if servers is not None else []
-    said = look(clients, number) if clients else {}
     with open_site(registry, model, base, actor=actor) as site:
         recover(site, repeated=number)
         before = site.deployment()
@@ -144,8 +161,22 @@ def promote(
         alias,
     )
     done = Promotion(after, str(published.path), replaces, changed=not unchanged)
+    return _see_served(registry, done, base, servers, clients, said, actor)
+
+
+def _see_served(
+    registry: ModelRegistry,
+    done: Promotion,
+    base: Path | ObjectUrl,
+    servers: Servers | None,
+    clients: Sequence[ModelServer],
+    said: Before,
+    actor: str | None,
+) -> Promotion:
+    """Waits until servers serve the version, where any are to be asked."""
     if servers is not None and clients:
         try:
+            model, number = done.version.model, done.version.number
             check_servers(registry, model, number, base, servers, clients, said, actor)
         except NotServedError as error:
             raise _give_up(registry, done, base, servers, error, actor) from error
@@ -155,7 +186,7 @@ def promote(
 def _give_up(
     registry: ModelRegistry,
     done: Promotion,
-    base: Path,
+    base: Path | ObjectUrl,
     servers: Servers,
     error: NotServedError,
     actor: str | None,
@@ -166,7 +197,7 @@ def _give_up(
     if done.changed and back is not None and not servers.keep_failed:
         if registry.deployment(model, str(base)).number == number:
             why = f"model servers do not serve version {number}"
-            rollback(registry, model, base, back, reason=why, actor=actor)
+            rollback(registry, model, str(base), back, reason=why, actor=actor)
             outcome = f"rolled back to version {back}"
         else:
             outcome = "another version was promoted meanwhile"
@@ -174,7 +205,7 @@ def _give_up(
     return NotServedError(error.what, f"{error.why}; {outcome}", error.todo, reports=reports)
 
 
-def check_loads_latest(registry: ModelRegistry, model: str, base: Path) -> None:
+def check_loads_latest(registry: ModelRegistry, model: str, base: Path | ObjectUrl) -> None:
     """Refuses a directory whose servers are told by a model config what to load.
 
     Args:

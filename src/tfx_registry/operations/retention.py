@@ -22,6 +22,7 @@ from tfx_registry.operations.site import Site, check_owner, holds, open_site, so
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory, list_version_directories
+from tfx_registry.serving.objects import ObjectUrl, is_object_url
 from tfx_registry.serving.receipts import Bytes, check_bytes, drop_receipt
 from tfx_registry.serving.shelf import Shelf
 from tfx_registry.serving.status_client import ModelServer
@@ -162,10 +163,21 @@ def prune(
             it cannot be the one of this directory; nothing was removed.
         ServingDirectoryError: The directory cannot be changed.
     """
-    base = base_directory(serving_dir)
+    base: Path | ObjectUrl
+    if is_object_url(serving_dir):
+        base = ObjectUrl.parse(serving_dir)
+    else:
+        base = base_directory(serving_dir)
     now = registry.deployment(model, str(base))
     name = now.config.name if now.config is not None else registry.head(model).model
     loaded = {server: _loaded(server, name) for server in retention.servers}
+    if isinstance(base, ObjectUrl):
+        from tfx_registry.operations.objects import prune_objects
+
+        return prune_objects(
+            registry, now, model, base, retention.keep_last, loaded, dry_run=dry_run, actor=actor,
+            reason=reason or f"retention keeps the last {retention.keep_last}",
+        )  # fmt: skip
     if dry_run:
         check_owner(registry, Shelf(base), model)
         return _plan(registry, now, registry.head(model), base, retention, loaded)

@@ -27,6 +27,7 @@ from tfx_registry.operations.site import Site, open_site
 from tfx_registry.records import Deployment, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory, list_version_directories
+from tfx_registry.serving.objects import ObjectUrl, is_object_url
 from tfx_registry.serving.receipts import Bytes
 from tfx_registry.serving.verification import look
 
@@ -104,6 +105,11 @@ def rollback(
         raise InvalidInputError(
             f"cannot roll back {model!r} without a reason", "the history must say why", ""
         )
+    if is_object_url(serving_dir):
+        return _in_objects(
+            registry, model, ObjectUrl.parse(serving_dir), to, reason, actor, hash_all, progress,
+            servers,
+        )  # fmt: skip
     base = base_directory(serving_dir)
     before = registry.deployment(model, str(base))
     if before.config is not None:
@@ -131,6 +137,31 @@ def rollback(
     if servers is not None and clients:
         check_servers(registry, model, aim, base, servers, clients, said, actor)
     return done
+
+
+def _in_objects(
+    registry: ModelRegistry,
+    model: str,
+    url: ObjectUrl,
+    to: int | None,
+    reason: str,
+    actor: str | None,
+    hash_all: bool,
+    progress: Callable[[int], None] | None,
+    servers: Servers | None,
+) -> Rollback:
+    from tfx_registry.operations.objects import roll_back_objects
+
+    aim = registry.check_rollback(model, str(url), to).number
+    clients = servers.clients(registry.head(model).model) if servers is not None else []
+    said = look(clients, aim) if clients else {}
+    version, replaces, withdrawn, recovered, changed = roll_back_objects(
+        registry, model, url, to, reason=reason, actor=actor, hash_all=hash_all, progress=progress
+    )
+    if servers is not None and clients:
+        check_servers(registry, model, version.number, url, servers, clients, said, actor)
+    path = f"{url}/{version.number}"
+    return Rollback(version, path, replaces, withdrawn, recovered, changed)
 
 
 def _roll_back(

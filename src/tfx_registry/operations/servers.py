@@ -10,6 +10,7 @@ from pathlib import Path
 from tfx_registry import codec
 from tfx_registry.errors import InvalidInputError, NotServedError
 from tfx_registry.registry import ModelRegistry
+from tfx_registry.serving.objects import ObjectUrl
 from tfx_registry.serving.status_client import ModelServer
 from tfx_registry.serving.verification import Before, ServerReport, wait_until_available
 
@@ -80,7 +81,7 @@ def check_servers(
     registry: ModelRegistry,
     model: str,
     number: int,
-    base: Path,
+    base: Path | ObjectUrl,
     servers: Servers,
     clients: Sequence[ModelServer],
     before: Before,
