@@ -162,7 +162,9 @@ def evaluate(
         schema=schema,
         raw_record_column_name=tfma.constants.ARROW_INPUT_COLUMN,
     )
-    with make_pipeline() as pipeline:
+    pipeline = make_pipeline()
+    _check_runner(pipeline.runner)
+    with pipeline:
         batches = []
         adapter = None
         for number, pattern in enumerate(patterns):
@@ -184,6 +186,22 @@ def evaluate(
                 display_only_data_location=",".join(a.uri for a in job.examples),
                 tensor_adapter_config=adapter,
             )
+        )
+
+
+def _check_runner(runner: Any) -> None:
+    """Refuses what cannot run TFMA.
+
+    Beam's DaskRunner has no sources (`_Read` and Impulse have no counterpart in
+    apache_beam/runners/dask/transform_evaluator.py), gives each of several tagged outputs all
+    elements, drops what finish_bundle emits, and computes only the last of several sinks.
+    """
+    if type(runner).__module__.startswith("apache_beam.runners.dask."):
+        raise InvalidInputError(
+            "cannot evaluate with Beam's DaskRunner",
+            "it has no sources, mixes tagged outputs and computes one of several sinks",
+            "use --runner=tfx_registry.components.dask_workers.DaskWorkersRunner, with the same "
+            "--dask_client_address",
         )
 
 

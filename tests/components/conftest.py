@@ -251,6 +251,7 @@ class Pipeline:
         eval_config: Any,
         splits: Sequence[str] = ("eval",),
         given: Path | None = None,
+        beam_args: Sequence[str] = tuple(BEAM_ARGS),
         **inputs: Any,
     ) -> tuple[Any, Report]:
         """Lets the gate evaluate by itself; the result is at `self.evaluation`."""
@@ -260,7 +261,7 @@ class Pipeline:
             found["given_evaluation"].uri = str(given)
         output = self.output(standard_artifacts.ModelEvaluation)
         self.evaluation = Path(output.uri)
-        context = Gate.Context(make_beam_pipeline_fn=lambda: beam.Pipeline(argv=BEAM_ARGS))
+        context = Gate.Context(make_beam_pipeline_fn=lambda: beam.Pipeline(argv=list(beam_args)))
         properties = {
             "eval_config": proto_utils.proto_to_json(eval_config),
             "example_splits": json.dumps(list(splits)),
