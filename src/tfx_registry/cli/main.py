@@ -41,7 +41,7 @@ class Section:
 SECTIONS = (
     Section("Look", "reading", ("history", "models", "show", "versions")),
     Section("Find", "finding", ("compare", "lineage", "search")),
-    Section("Pages", "pages", ("report",)),
+    Section("Pages", "pages", ("report", "ui")),
     Section("Change", "changing", ("alias", "register")),
     Section("Convert", "exporting", ("export_keras",)),
     Section("Gate", "gating", ("explain", "gate")),

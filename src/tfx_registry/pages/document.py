@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfx_registry import codec
@@ -19,7 +19,14 @@ from tfx_registry.registry.events import Decided, Event, Overridden
 from tfx_registry.registry.lineage import Lineage
 from tfx_registry.registry.writer import format_time
 
-__all__ = ["FORMAT", "HISTORY_COLUMNS", "event_row", "model_document", "version_json"]
+__all__ = [
+    "FORMAT",
+    "HISTORY_COLUMNS",
+    "event_row",
+    "model_document",
+    "version_document",
+    "version_json",
+]
 
 #: Says what the document is; a change that readers would trip over gets another number.
 FORMAT = "tfx-registry model page 1"
@@ -29,10 +36,16 @@ HISTORY_COLUMNS = ("event", "time", "actor", "kind", "number", "what", "reason")
 
 #: The whole lineage is embedded for so many versions; of the others, what was recorded with them.
 _GRAPHS = 20
+_EVENTS_PER_VERSION = 10
 
 
 def model_document(
-    registry: Lineage, model: str, *, made: str | None = None, graphs: int = _GRAPHS
+    registry: Lineage,
+    model: str,
+    *,
+    made: str | None = None,
+    graphs: int = _GRAPHS,
+    newest: int | None = None,
 ) -> dict[str, Any]:
     """Collects what a page about a model shows.
 
@@ -42,6 +55,7 @@ def model_document(
         made: The time of the page in UTC, as stored times are written; None means now.
         graphs: For how many versions the whole lineage is looked up: first those that serve, are
             on trial or have an alias, then the newest.
+        newest: Only so many versions, the newest, and ten times as many events; None means all.
 
     Returns:
         The document; it can be written as strict JSON.
@@ -50,11 +64,12 @@ def model_document(
         NotFoundError: There is no such model.
     """
     head = registry.head(model)
-    versions = registry.list_versions(model, newest_first=False)
-    history = registry.history(model)
+    versions = registry.list_versions(model, limit=newest)[::-1]
+    history = _history(registry, head, newest)
     tables: dict[str, _Pool] = {"libraries": _Pool(), "signatures": _Pool()}
     series = MetricSeries()
     decisions, last = _decisions(history)
+    decisions = [*_earlier_decisions(versions, last), *decisions]
     for version in versions:
         series.add(version, last.get(version.number))
     return {
@@ -65,6 +80,7 @@ def model_document(
         "created": head.created,
         "updated": head.updated,
         "events": head.seq,
+        "left_out": {"versions": head.count - len(versions), "events": head.seq - len(history)},
         "aliases": dict(head.aliases),
         "serving": [_deployment(d) for d in head.deployments.values()],
         "trials": [_deployment(d) for d in head.canaries.values()],
@@ -88,6 +104,32 @@ def model_document(
     }
 
 
+def version_document(registry: Lineage, model: str, number: int) -> dict[str, Any]:
+    """Collects what the picture of one version's lineage needs: a small document of the same kind.
+
+    Args:
+        registry: The registry; nothing is written to it.
+        model: Name of the model.
+        number: The version.
+
+    Returns:
+        The document.
+
+    Raises:
+        NotFoundError: There is no such version.
+    """
+    version = registry.get(model, number)
+    tables: dict[str, _Pool] = {"libraries": _Pool(), "signatures": _Pool()}
+    return {
+        "format": FORMAT,
+        "model": version.model,
+        "versions": [_pooled(version, tables)],
+        "tables": {name: pool.values for name, pool in tables.items()},
+        **{name: [] for name in ("decisions", "overrides", "periods", "serving", "trials")},
+        "lineage": {str(number): registry.lineage(model, number).to_json()},
+    }
+
+
 def version_json(version: Version) -> dict[str, Any]:
     """Writes a version as a JSON object: its record, and what follows from it."""
     return {
@@ -108,6 +150,39 @@ def event_row(event: Event) -> list[Any]:
         event.number,
         describe_event(event),
         event.reason,
+    ]
+
+
+def _history(registry: Lineage, head: Head, newest: int | None) -> list[Event]:
+    if newest is None:
+        return registry.history(head.model)
+    first = max(1, head.seq - _EVENTS_PER_VERSION * newest + 1)
+    return registry._store.read_events(head.model, first, head.seq)
+
+
+def _earlier_decisions(
+    versions: Iterable[Version], known: Mapping[int, object]
+) -> list[dict[str, Any]]:
+    """Writes decisions whose events were not read, as far as the versions say."""
+    return [
+        {
+            "number": version.number,
+            "event": version.decision.seq,
+            "time": version.decision.time,
+            "actor": version.decision.actor,
+            "why": "",
+            "verdict": version.decision.verdict.value,
+            "alias": version.decision.alias,
+            "baseline": version.decision.baseline,
+            "reasons": list(version.decision.reasons),
+            "notes": list(version.decision.notes),
+            "checks": None,
+            "data": "",
+            "evaluation": "",
+            "policy_digest": "",
+        }
+        for version in versions
+        if version.decision is not None and version.number not in known
     ]
 
 

@@ -14,8 +14,9 @@ import jinja2
 from markupsafe import Markup
 
 from tfx_registry.pages.document import model_document
+from tfx_registry.records import format_slice
 from tfx_registry.registry.lineage import Lineage
-from tfx_registry.text import printable
+from tfx_registry.text import format_number, printable
 
 __all__ = [
     "assets",
@@ -25,6 +26,7 @@ __all__ = [
     "script_json",
     "security_policy",
     "short",
+    "single_policy",
 ]
 
 #: The parts of the script, in the order in which they are joined.
@@ -39,6 +41,8 @@ SCRIPTS = (
     "history.js",
     "main.js",
 )
+#: Those of the page about the lineage of one version.
+SINGLE = ("core.js", "lineage.js", "single.js")
 #: Longer texts are cut in tables.
 _SHORT = 160
 #: So many reasons stand in the table; all of them in the version's own part of the page.
@@ -135,12 +139,13 @@ class Assets:
     Attributes:
         style: The style sheet.
         script: The script of the model page.
+        single: The script of the page about the lineage of one version.
     """
 
     def __init__(self) -> None:
         self.style = Markup(_read("page.css"))
-        parts = "\n".join(_read(name) for name in SCRIPTS)
-        self.script = Markup(f'(function () {{\n"use strict";\n{parts}\n}})();\n')
+        self.script = _joined(SCRIPTS)
+        self.single = _joined(SINGLE)
 
 
 @functools.cache
@@ -156,11 +161,20 @@ def security_policy(*, live: bool) -> str:
     Args:
         live: Whether the page is served and may ask its own server.
     """
-    found = assets()
+    return _policy(assets().script, live=live)
+
+
+@functools.cache
+def single_policy() -> str:
+    """Returns the Content-Security-Policy of the page about the lineage of one version."""
+    return _policy(assets().single, live=True)
+
+
+def _policy(script: str, *, live: bool) -> str:
     allowed = {
         "default-src": "'none'",
-        "script-src": _hash(found.script),
-        "style-src": _hash(found.style),
+        "script-src": _hash(script),
+        "style-src": _hash(assets().style),
         "connect-src": "'self'" if live else "'none'",
         "base-uri": "'none'",
         "form-action": "'self'" if live else "'none'",
@@ -184,7 +198,14 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(short=short, visible=printable, moment=_moment, counted=_counted)
+    made.filters.update(
+        short=short,
+        visible=printable,
+        moment=_moment,
+        counted=_counted,
+        slice_text=format_slice,
+        number_text=format_number,
+    )
     return made
 
 
@@ -195,6 +216,11 @@ def _moment(text: str) -> str:
 def _counted(things: Sequence[Any] | int, word: str) -> str:
     count = things if isinstance(things, int) else len(things)
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def _joined(names: Sequence[str]) -> Markup:
+    parts = "\n".join(_read(name) for name in names)
+    return Markup(f'(function () {{\n"use strict";\n{parts}\n}})();\n')
 
 
 def _read(name: str) -> str:

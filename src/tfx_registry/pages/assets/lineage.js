@@ -2,6 +2,10 @@
 
 const BOX = { width: 236, height: 46, gapX: 48, gapY: 14, most: 9 };
 
+// The page of a single version leads to the pages of others; the model page holds all of them.
+const single = live && live.single;
+const lineageAddress = (number) => (single ? `${live.base}/versions/${number}/lineage` : "#lineage=" + number);
+
 function startLineage() {
   const first = doc.serving[0] || doc.trials[0];
   showLineageChoice(first ? first.number : versions.at(-1).number);
@@ -98,7 +102,7 @@ function lineageNode(graph, node, x, y) {
     svg("rect", { x, y, width: BOX.width, height: BOX.height, rx: node.kind === "execution" ? 20 : 4 }),
     svg("text", { class: "kind", x: x + 12, y: y + 18 }, cut(parts ? `version, ${parts[2]}` : kind, 29)),
     svg("text", { x: x + 12, y: y + 36 }, middleCut(text, 28)));
-  return own && indexOf.has(own) && node.id !== graph.root ? svg("a", { href: "#lineage=" + own }, box) : box;
+  return own && (single || indexOf.has(own)) && node.id !== graph.root ? svg("a", { href: lineageAddress(own) }, box) : box;
 }
 
 // Paths differ at both ends.
