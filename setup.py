@@ -167,6 +167,7 @@ setup(
         "tfx_registry.gate": ["templates/*.j2"],
         "tfx_registry.pages": ["templates/*.j2", "assets/*.js", "assets/*.css"],
         "tfx_registry.pipelines": ["**/*.csv"],
+        "tfx_registry.templates": ["files/*.j2"],
     },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

@@ -27,7 +27,7 @@ import yaml  # type: ignore[import-untyped]
 from tfx_registry.pipelines.options import IN_MEMORY_BEAM_ARGS
 from tfx_registry.pipelines.penguin.hyperparameters import Hyperparameters
 
-__all__ = ["compile_pipeline", "main", "platform_spec"]
+__all__ = ["compile_pipeline", "main", "platform_spec", "write_compiled"]
 
 _URI_VARIABLE = "TFX_REGISTRY_URI"
 _PASSWORD_VARIABLE = "TFX_REGISTRY_PASSWORD"
@@ -59,8 +59,6 @@ def compile_pipeline(
         pipeline_name: Name of the pipeline.
         hyperparameters: How to train; None takes the defaults.
     """
-    from tfx import v1 as tfx
-
     from tfx_registry.pipelines.penguin.pipeline import create_pipeline
 
     pipeline = create_pipeline(
@@ -75,6 +73,26 @@ def compile_pipeline(
         beam_pipeline_args=IN_MEMORY_BEAM_ARGS,
         gate_evaluates=True,
     )
+    write_compiled(
+        pipeline, output_file, image=image, volume=volume, claim=claim, settings=settings
+    )
+
+
+def write_compiled(
+    pipeline: Any, output_file: Path, *, image: str, volume: str, claim: str, settings: str
+) -> None:
+    """Compiles any TFX pipeline and writes it.
+
+    Args:
+        pipeline: A `tfx.dsl.Pipeline` whose paths are those that the containers see.
+        output_file: Where to write; `.yaml` for Kubeflow Pipelines, `.json` for Vertex AI.
+        image: A container image with TFX, this package and what the pipeline imports.
+        volume: Where the containers mount the volume.
+        claim: The PersistentVolumeClaim to mount there.
+        settings: Name of the ConfigMap and of the Secret.
+    """
+    from tfx import v1 as tfx
+
     config = tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
         default_image=image, use_pipeline_spec_2_1=True
     )

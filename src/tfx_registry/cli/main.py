@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import click
 from tfx_registry._version import __version__
 from tfx_registry.cli.common import Settings
 from tfx_registry.errors import RegistryError
-from tfx_registry.text import printable
+from tfx_registry.text import closest, printable
 
 __all__ = ["SECTIONS", "Section", "cli", "command_name", "main"]
 
@@ -39,6 +40,7 @@ class Section:
 
 
 SECTIONS = (
+    Section("Begin", "starting", ("init",)),
     Section("Look", "reading", ("history", "models", "show", "versions")),
     Section("Find", "finding", ("compare", "lineage", "search")),
     Section("Pages", "pages", ("report", "ui")),
@@ -129,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.ctx.get_help(), err=True)
         return 2
     except click.ClickException as error:
-        return _fail(f"{error.format_message()} See 'tfx-registry --help'.", 2)
+        return _fail(f"{error.format_message()}{_meant(error)} See 'tfx-registry --help'.", 2)
     except click.exceptions.Abort:
         return _fail("interrupted; what was recorded stays, repeat to finish", 1)
     except SystemExit:
@@ -140,6 +142,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(__name__).info("traceback", exc_info=True)
         return _fail(f"unexpected {type(error).__name__}: {error}; use -v for the traceback", 1)
     return 0
+
+
+def _meant(error: click.ClickException) -> str:
+    """Names the command that was probably meant by one that does not exist."""
+    match = re.match(r"No such command '(.*)'\.$", error.format_message())
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if match is None or context is None or not isinstance(context.command, click.Group):
+        return ""
+    found = closest(match[1], context.command.list_commands(context))
+    return f" {found[:1].upper()}{found[1:]}" if found else ""
 
 
 def _fail(message: str, code: int) -> int:
