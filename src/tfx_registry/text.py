@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import math
 import re
+from collections.abc import Iterable
 
-__all__ = ["format_number", "format_seconds", "printable"]
+__all__ = ["closest", "format_number", "format_seconds", "printable"]
 
 # Control characters, line separators, marks that change the direction of what follows, and
 # surrogates, which no encoder takes. Joiners stay: Persian and emoji need them.
@@ -25,6 +26,23 @@ def printable(text: str) -> str:
         The text, with Python's escapes in place of such characters.
     """
     return _UNSEEN.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """Asks whether the most similar of the known words was meant.
+
+    Args:
+        word: What somebody wrote; upper and lower case make no difference.
+        known: What exists.
+
+    Returns:
+        Such as "did you mean 'penguin'?", or "" where nothing is similar.
+    """
+    import difflib  # only errors need it
+
+    words = {name.casefold(): name for name in known}
+    found = difflib.get_close_matches(word.casefold(), words, n=1, cutoff=0.6)
+    return f"did you mean {words[found[0]]!r}?" if found else ""
 
 
 def format_number(value: float) -> str:
