@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfx_registry.gate.evaluation import Interval, IntervalKind
 from tfx_registry.gate.policy import GatePolicy, MissingInterval
@@ -15,8 +16,7 @@ from tfx_registry.gate.thresholds import Confidence, Rule
 __all__ = ["Demand", "Ends", "ends_at", "percent", "quotient"]
 
 
-@dataclass(frozen=True)
-class Ends:
+class Ends(NamedTuple):
     """What an interval says at a level, or why it says nothing.
 
     Attributes:

@@ -16,7 +16,7 @@ from tfx_registry.gate.baseline import find_baseline
 from tfx_registry.gate.evaluation import EXAMPLE_COUNT, Evaluation
 from tfx_registry.gate.lookup import Lookup
 from tfx_registry.gate.policy import GatePolicy
-from tfx_registry.gate.presence import Asked, check_present, failure, missing_slices
+from tfx_registry.gate.presence import Asked, ask_present, failure, missing_slices
 from tfx_registry.gate.report import Check, Compared, GateReport, Reason
 from tfx_registry.gate.rules_change import answer_change
 from tfx_registry.gate.rules_facts import check_facts
@@ -112,11 +112,13 @@ def _ask_rules(policy: GatePolicy, lookup: Lookup, *, compare: bool) -> list[Che
         checks += asked.ask(value_rule, answer_value(value_rule, policy))
     for change_rule in _once(policy.change_thresholds):
         # Without a baseline there is no change, but the numbers must be there all the same.
-        answer = answer_change(change_rule, policy) if compare else check_present
-        checks += asked.ask(change_rule, answer)
-    for no_worse in _once(policy.no_worse):
-        dominance = Dominance(no_worse, policy)
-        checks += asked.ask(no_worse, dominance.answer if compare else check_present)
+        question = answer_change(change_rule, policy) if compare else ask_present
+        checks += asked.ask(change_rule, question)
+    dominances = [Dominance(rule, policy) for rule in _once(policy.no_worse)]
+    for dominance in dominances:
+        checks += asked.ask(dominance.rule, dominance.question if compare else ask_present)
+    checks += asked.answers()
+    for dominance in dominances:
         checks += dominance.conclude()
     return checks
 
@@ -173,20 +175,33 @@ def _is_of(evaluation: Evaluation, situation: Situation) -> bool:
 def _in_order(checks: Iterable[Check]) -> list[Check]:
     """Failures first, then by slice, metric and rule; what was found twice stands once."""
     groups: dict[SliceKey, list[Check]] = {}
+    last: SliceKey | None = None
     for check in checks:
-        groups.setdefault(check.slice, []).append(check)
-    # Sorting within each slice takes a fraction of the time of sorting everything.
+        if check.slice is not last:
+            last = check.slice
+            group = groups.setdefault(last, [])
+        group.append(check)
     failed: list[Check] = []
     passed: list[Check] = []
+    # Sorting within each slice takes a fraction of the time of sorting everything.
     for key in sorted(groups, key=lambda key: (len(key), key)):
-        last = None
-        for rank, check in sorted(
-            zip(map(_rank, groups[key]), groups[key], strict=True), key=_first
-        ):
-            if rank != last:
-                (passed if check.passed else failed).append(check)
-            last = rank
+        for check in _in_order_within(groups[key]):
+            (passed if check.passed else failed).append(check)
     return failed + passed
+
+
+def _in_order_within(group: list[Check]) -> list[Check]:
+    """Sorts the checks of a slice; of those that say the same the first is kept."""
+    group.sort(key=_roughly)
+    names = list(map(_roughly, group))
+    if all(map(operator.lt, names, names[1:])):
+        return group
+    ranked = {_rank(check): check for check in reversed(group)}
+    return [ranked[rank] for rank in sorted(ranked)]
+
+
+#: Nearly always enough to tell two checks of a slice apart.
+_roughly = operator.attrgetter("metric", "rule", "message")
 
 
 def _rank(check: Check) -> tuple[Any, ...]:
@@ -194,9 +209,6 @@ def _rank(check: Check) -> tuple[Any, ...]:
     # The bound: equal texts of a rule may stand for bounds that differ in the last digit.
     bound = -math.inf if check.bound is None else check.bound
     return check.metric, check.rule, check.message, check.versus or (), bound, check.passed
-
-
-_first = operator.itemgetter(0)
 
 
 def _numbers(policy: GatePolicy, evaluation: Evaluation) -> Iterator[tuple[str, SliceKey, float]]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfx_registry.gate.evaluation import (
     CrossSliceKey,
@@ -24,14 +23,18 @@ from tfx_registry.gate.slices import CrossSliceSpec, SliceSpec, normal_value
 from tfx_registry.gate.thresholds import Rule
 from tfx_registry.records import SliceKey, format_slice
 
-__all__ = ["Lookup", "Spot"]
+__all__ = ["Lookup", "SpecKey", "Spot", "key_of"]
 
 _NOTHING: Mapping[Any, Any] = {}
 
+#: What a SliceSpec means, to look it up by; the spec itself holds a mapping.
+SpecKey = tuple[bool, tuple[str, ...], tuple[tuple[str, str], ...]]
 
-@dataclass(frozen=True)
-class Spot:
+
+class Spot(NamedTuple):
     """All that is known of one slice, or of one pair of slices.
+
+    A named tuple, because it is made for every slice and each rule looks into it.
 
     Attributes:
         slice: The slice; of a pair the baseline slice.
@@ -76,7 +79,7 @@ class Lookup:
         self._candidate = evaluation.candidate or EvaluatedModel("")
         self._baseline = evaluation.baseline or EvaluatedModel("")
         self._examples: dict[SliceKey, int | None] = {}
-        self._matching: dict[object, list[Spot]] = {}
+        self._matching: dict[SpecKey, list[Spot]] = {}
         small = {
             key
             for key in (self._candidate.metrics if min_slice_size > 1 else ())
@@ -94,7 +97,7 @@ class Lookup:
         """Returns the slices that a spec means, in order."""
         if spec.all_slices:
             return self.slices
-        key = (spec.feature_keys, tuple(sorted(spec.feature_values.items())))
+        key = key_of(spec)
         if key not in self._matching:
             self._matching[key] = self._find(spec)
         return self._matching[key]
@@ -178,6 +181,11 @@ class Lookup:
     @functools.cached_property
     def _pair_metrics(self) -> dict[tuple[str, ...], list[MetricId]]:
         return _families(spot.numbers for spot in self.pairs)
+
+
+def key_of(spec: SliceSpec) -> SpecKey:
+    """Returns what a spec means, to look it up by."""
+    return spec.all_slices, spec.feature_keys, tuple(sorted(spec.feature_values.items()))
 
 
 def _families(rows: Iterable[Row | None]) -> dict[tuple[str, ...], list[MetricId]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tfx_registry import codec
+from tfx_registry import codec, compiled
 from tfx_registry.gate.evaluation import DataIdentity, Interval
 from tfx_registry.records import SliceKey, Verdict, format_slice
 from tfx_registry.text import format_number
@@ -75,9 +75,11 @@ class CheckKind(str, enum.Enum):
     PROBLEM = "problem"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Check:
     """One question that the gate asked, and the answer.
+
+    With slots, because a decision on thousands of slices makes as many times its number of rules.
 
     Attributes:
         passed: Whether it was answered well.
@@ -116,47 +118,9 @@ class Check:
     level: float | None = None
 
 
-def make_check(
-    passed: bool,
-    message: str,
-    reason: Reason | None,
-    rule: str,
-    metric: str,
-    slice_key: SliceKey,
-    value: float | None,
-    baseline_value: float | None,
-    change: float | None,
-    bound: float | None,
-    examples: int | None,
-    kind: CheckKind,
-    versus: SliceKey | None,
-    interval: Interval | None,
-    level: float | None,
-) -> Check:
-    """Makes a check as its constructor does, in half the time; rules make thousands of them.
-
-    A frozen data class sets each field by a call of its own; here all are set at once.
-    """
-    made = object.__new__(Check)
-    fields = {
-        "passed": passed,
-        "message": message,
-        "reason": reason,
-        "rule": rule,
-        "metric": metric,
-        "slice": slice_key,
-        "value": value,
-        "baseline_value": baseline_value,
-        "change": change,
-        "bound": bound,
-        "examples": examples,
-        "kind": kind,
-        "versus": versus,
-        "interval": interval,
-        "level": level,
-    }
-    object.__setattr__(made, "__dict__", fields)
-    return made
+#: Makes a check of the values of all its fields as the constructor does, in a third of the time:
+#: rules make thousands of them.
+make_check: Callable[..., Check] = compiled.maker(Check)
 
 
 @dataclass(frozen=True)
@@ -234,7 +198,7 @@ class GateReport:
 
     def to_json(self) -> str:
         """Writes the report as canonical JSON; equal decisions give equal text."""
-        return codec.dumps(self)
+        return _texts_of_reports([self], compiled.NumberTexts())[0]
 
     @classmethod
     def from_json(cls, text: str) -> GateReport:
@@ -250,3 +214,31 @@ def describe(slice_key: SliceKey, metric: str = "") -> str:
     """Begins a message: `slice island=Dream: auc` or `overall: auc`."""
     where = f"slice {format_slice(slice_key)}" if slice_key else "overall"
     return f"{where}: {metric}" if metric else where
+
+
+def _text_of(value: Any) -> str:
+    """Writes a field of a report: checks and numbers are many, so what knows them writes them."""
+    first = value[0] if value.__class__ is tuple and value else None
+    if first.__class__ is Check:
+        return f"[{','.join(_texts_of_checks(value, compiled.NumberTexts()))}]"
+    if first.__class__ is tuple:
+        return f"[{','.join(_texts_of_numbers(value))}]"
+    return codec.dumps(value)
+
+
+def _texts_of_numbers(rows: Iterable[tuple[str, SliceKey, float]]) -> Iterator[str]:
+    """Writes (metric, slice, value); the rows of a slice stand together, and names come again."""
+    names: dict[str, str] = {}
+    last, where = None, ""
+    for name, key, value in rows:
+        if key is not last:
+            last, where = key, codec.dumps(key)
+        if (shown := names.get(name)) is None:
+            shown = names[name] = codec.dumps(name)
+        # The difference of a number to itself is 0, but for NaN and the infinities.
+        plain = value.__class__ is float and value - value == 0.0
+        yield f"[{shown},{where},{float.__repr__(value) if plain else codec.dumps(value)}]"
+
+
+_texts_of_checks = compiled.text_writer(Check, codec.dumps)
+_texts_of_reports = compiled.text_writer(GateReport, _text_of)

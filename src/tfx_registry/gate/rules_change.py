@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from tfx_registry.gate.bounds import Demand, percent, quotient
 from tfx_registry.gate.evaluation import Interval, MetricId
 from tfx_registry.gate.lookup import Spot
 from tfx_registry.gate.policy import GatePolicy
-from tfx_registry.gate.presence import Answer, missing_metric
+from tfx_registry.gate.presence import Answer, Question, missing_metric
 from tfx_registry.gate.report import Check, CheckKind, Reason, format_number, make_check
 from tfx_registry.gate.thresholds import ChangeThreshold, Direction
 
@@ -50,7 +51,7 @@ class _Finding(NamedTuple):
     level: float | None = None
 
 
-def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Answer:
+def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Question:
     """Makes the function that answers a rule.
 
     Args:
@@ -58,7 +59,7 @@ def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Answer:
         policy: The policy that it stands in.
 
     Returns:
-        The function of a number and a slice.
+        What makes of a number the function of a slice.
     """
     demand = Demand.of(rule, policy)
     judge = _Judge(rule.direction is Direction.HIGHER_IS_BETTER, demand)
@@ -71,7 +72,10 @@ def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Answer:
     rule_text = " and ".join(f"{test.kind} change {test.asked}" for test in tests)
     rule_text += f" at {percent(demand.level)}" if demand.bound else ""
 
-    def answer(metric: MetricId, spot: Spot) -> Check:
+    def question(metric: MetricId) -> Answer:
+        return functools.partial(answer, metric, str(metric))
+
+    def answer(metric: MetricId, name: str, spot: Spot) -> Check:
         value = (spot.numbers or {}).get(metric)
         before = spot.before.get(metric)
         if value is None or before is None:
@@ -80,7 +84,7 @@ def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Answer:
         if found.reason is None and len(tests) > 1:
             other = judge.judge(tests[1], value, before, metric, spot)
             found = found if other.reason is None else other
-        test, name = found.test, str(metric)
+        test = found.test
         return make_check(
             found.reason is None,
             f"{spot.place}: {name} {format_number(value)} against the baseline's "
@@ -102,7 +106,7 @@ def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Answer:
             found.level,
         )
 
-    return answer
+    return question
 
 
 class _Judge:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 from tfx_registry.gate.bounds import Demand, percent
 from tfx_registry.gate.evaluation import Interval, MetricId
 from tfx_registry.gate.lookup import Spot
 from tfx_registry.gate.policy import GatePolicy
-from tfx_registry.gate.presence import missing_metric
+from tfx_registry.gate.presence import Answer, missing_metric
 from tfx_registry.gate.report import Check, CheckKind, Reason, format_number, make_check
 from tfx_registry.gate.thresholds import Direction, NoWorse
 from tfx_registry.records import format_slice
@@ -17,7 +18,11 @@ __all__ = ["Dominance"]
 
 
 class Dominance:
-    """Answers one `NoWorse` rule, and remembers where the candidate was better."""
+    """Answers one `NoWorse` rule, and remembers where the candidate was better.
+
+    Attributes:
+        rule: The rule.
+    """
 
     def __init__(self, rule: NoWorse, policy: GatePolicy) -> None:
         """Takes the rule.
@@ -26,7 +31,7 @@ class Dominance:
             rule: The rule.
             policy: The policy that it stands in.
         """
-        self._rule = rule
+        self.rule = rule
         self._higher = rule.direction is Direction.HIGHER_IS_BETTER
         self._demand = Demand.of(rule, policy)
         within = f" by more than {format_number(rule.tolerance)}" if rule.tolerance else ""
@@ -36,16 +41,18 @@ class Dominance:
         self._compared: dict[MetricId, int] = {}
         self._better: dict[MetricId, list[Spot]] = {}
 
-    def answer(self, metric: MetricId, spot: Spot) -> Check:
-        """Asks whether the candidate is as good in one slice.
+    def question(self, metric: MetricId) -> Answer:
+        """Makes the function that asks whether the candidate is as good in one slice.
 
         Args:
             metric: The number.
-            spot: The slice.
 
         Returns:
-            The check.
+            The function of a slice.
         """
+        return functools.partial(self._answer, metric, str(metric))
+
+    def _answer(self, metric: MetricId, name: str, spot: Spot) -> Check:
         value = (spot.numbers or {}).get(metric)
         before = spot.before.get(metric)
         if value is None or before is None:
@@ -55,7 +62,7 @@ class Dominance:
         interval, level = spot.differences.get(metric), None
         reason, more = None, ""
         # Not `gain < -tolerance`, which NaN would pass.
-        if not gain >= -self._rule.tolerance:
+        if not gain >= -self.rule.tolerance:
             reason = Reason.NOT_A_NUMBER if math.isnan(gain) else Reason.CHANGE_NOT_ENOUGH
         elif self._demand.bound:
             ends = self._demand.ends(interval, f"the paired difference of {metric}")
@@ -63,7 +70,7 @@ class Dominance:
             if ends.interval is not None:
                 interval, level = ends.interval, self._demand.level
                 gain = self._worst_gain(ends.interval)
-                enough = gain >= -self._rule.tolerance
+                enough = gain >= -self.rule.tolerance
                 reason = None if enough else Reason.NOT_CONFIDENT
                 more = f", in the interval {_shown(ends.interval)}"
         self._compared[metric] = self._compared.get(metric, 0) + 1
@@ -74,16 +81,16 @@ class Dominance:
             said = "which may be worse"
         return make_check(
             reason is None,
-            f"{spot.place}: {metric} {format_number(value)} against the baseline's "
+            f"{spot.place}: {name} {format_number(value)} against the baseline's "
             f"{format_number(before)}: change {format_number(change)}, {said}{more}{spot.counted}",
             reason,
             self._rule_text,
-            str(metric),
+            name,
             spot.slice,
             value,
             before,
             change,
-            0.0 - self._rule.tolerance if self._higher else self._rule.tolerance,
+            0.0 - self.rule.tolerance if self._higher else self.rule.tolerance,
             spot.examples,
             CheckKind.NO_WORSE,
             spot.versus,
@@ -97,7 +104,7 @@ class Dominance:
         Returns:
             One check for each variant of the metric that was compared.
         """
-        if not self._rule.better_somewhere:
+        if not self.rule.better_somewhere:
             return []
         return [self._conclusion(metric, count) for metric, count in self._compared.items()]
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 from tfx_registry.gate.bounds import Demand, percent
 from tfx_registry.gate.evaluation import Interval, MetricId
 from tfx_registry.gate.lookup import Spot
 from tfx_registry.gate.policy import GatePolicy
-from tfx_registry.gate.presence import Answer, missing_metric
+from tfx_registry.gate.presence import Answer, Question, missing_metric
 from tfx_registry.gate.report import Check, CheckKind, Reason, format_number, make_check
 from tfx_registry.gate.thresholds import ValueThreshold
 
 __all__ = ["answer_value"]
 
 
-def answer_value(rule: ValueThreshold, policy: GatePolicy) -> Answer:
+def answer_value(rule: ValueThreshold, policy: GatePolicy) -> Question:
     """Makes the function that answers a rule.
 
     Args:
@@ -23,18 +24,20 @@ def answer_value(rule: ValueThreshold, policy: GatePolicy) -> Answer:
         policy: The policy that it stands in.
 
     Returns:
-        The function of a number and a slice.
+        What makes of a number the function of a slice.
     """
     low, high = rule.lower_bound, rule.upper_bound
     demand = Demand.of(rule, policy)
     bounds = _bounds(low, high)
     rule_text = f"value {bounds}" + (f" at {percent(demand.level)}" if demand.bound else "")
 
-    def answer(metric: MetricId, spot: Spot) -> Check:
+    def question(metric: MetricId) -> Answer:
+        return functools.partial(answer, metric, str(metric))
+
+    def answer(metric: MetricId, name: str, spot: Spot) -> Check:
         value = (spot.numbers or {}).get(metric)
         if value is None:
             return missing_metric(metric, spot)
-        name = str(metric)
         interval, level = spot.intervals.get(metric), None
         reason, bound, said = _judge(value, low, high, bounds)
         message = f"{spot.place}: {name} {said}"
@@ -63,7 +66,7 @@ def answer_value(rule: ValueThreshold, policy: GatePolicy) -> Answer:
             level,
         )
 
-    return answer
+    return question
 
 
 def _judge(
