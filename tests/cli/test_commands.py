@@ -156,7 +156,7 @@ def test_promote_into_a_file(run, filled: str, tmp_path: Path) -> None:
         (["alias", "rm", "penguin", "champion"], 3, "no alias 'champion'"),
         (["promote", "penguin:3", "--serving-dir", "s"], 4, "no gate decision"),
         (["promote", "penguin:1"], 2, "--serving-dir"),
-        (["promote", "penguin:1", "--serving-dir", "gs://x"], 2, "local or mounted"),
+        (["promote", "penguin:1", "--serving-dir", "gs://bucket"], 2, "a whole bucket"),
     ],
 )
 def test_errors_are_one_line_with_the_right_code(

@@ -8,8 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from tfx_registry.records import Head, Version
+from tfx_registry.serving.objects import ObjectUrl, ObjectView, is_object_url
 
 __all__ = ["unsettled"]
+
+
+def _lies(place: str, number: int) -> bool:
+    if not is_object_url(place):
+        return (Path(place) / str(number)).exists()
+    return ObjectView.open(ObjectUrl.parse(place)).look(str(number)).loadable
 
 
 def unsettled(head: Head, alias: str, serving: Version | None, candidate: int) -> str:
@@ -31,8 +38,7 @@ def unsettled(head: Head, alias: str, serving: Version | None, candidate: int) -
         todo = f"settle it with 'tfx-registry reconcile --serving-dir {place}' and evaluate again"
         if begun.operation == "rollback":
             return f"a rollback to version {begun.number} in {place!r} was interrupted; {todo}"
-        visible = (Path(place) / str(begun.number)).exists()
-        if not begun.operation and visible and begun.number != candidate:
+        if not begun.operation and begun.number != candidate and _lies(place, begun.number):
             return (
                 f"version {begun.number} lies in {place!r}, but its promotion was interrupted "
                 f"before it was recorded; {todo}"

@@ -9,6 +9,7 @@ from tfx_registry.digest import digest_path
 from tfx_registry.errors import InvalidModelError
 from tfx_registry.records import Version
 from tfx_registry.registry import ModelRegistry
+from tfx_registry.serving.objects import is_object_url
 from tfx_registry.serving.receipts import Bytes
 from tfx_registry.serving.shelf import Shelf
 
@@ -75,7 +76,8 @@ def verify(registry: ModelRegistry, model: str, number: int) -> Verification:
     version = registry.get(model, number)
     places = {Path(version.uri): "registered from"} if "://" not in version.uri else {}
     head = registry.head(model)
-    for destination in head.deployments:
+    stored = [destination for destination in head.deployments if is_object_url(destination)]
+    for destination in (d for d in head.deployments if d not in stored):
         base = Path(destination)
         own = base / str(number)
         if destination in version.serving:
@@ -86,7 +88,12 @@ def verify(registry: ModelRegistry, model: str, number: int) -> Verification:
             places[own] = "in a serving directory"
         for path in Shelf(base).withdrawn().get(number, []):
             places[path] = "withdrawn"
-    return Verification(version, tuple(_check(p, role, version) for p, role in places.items()))
+    found = [_check(p, role, version) for p, role in places.items()]
+    if stored or is_object_url(version.uri):
+        from tfx_registry.operations.objects.verification import places_in_stores
+
+        found += places_in_stores(version, stored)
+    return Verification(version, tuple(found))
 
 
 def _check(path: Path, role: str, version: Version) -> Place:

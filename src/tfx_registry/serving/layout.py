@@ -81,8 +81,9 @@ def base_directory(text: str | os.PathLike[str]) -> Path:
     if "://" in name or not name:
         raise ServingDirectoryError(
             f"cannot publish into {name!r}",
-            "only directories on a local or mounted file system can be published into",
-            "give a path",
+            "this needs a directory on a local or mounted file system; in an object store (s3://, "
+            "gs://) promote, rollback, reconcile, status and prune work, without a model config",
+            "give a path, or leave out what is not possible there",
         )
     try:
         # Two names of one directory are one destination.

@@ -4,9 +4,9 @@ Both are emulators, moto and gcp-storage-emulator. Where they fall short of the 
 
 - moto looks whether an object exists and writes it in two steps, so two conditional writes at the
   same instant could both win. Here requests that write take turns.
-- gcp-storage-emulator ignores `ifGenerationMatch`. Here a request with that condition is checked
-  first. Only uploads that name the object in the query are known; others with a condition are
-  refused, so that none is ignored.
+- gcp-storage-emulator ignores `ifGenerationMatch`, and fails at empty objects. Here an upload with
+  that condition is checked first. Only uploads that name the object in the query are known; others
+  with a condition are refused, so that none is ignored.
 
 `Faults` makes requests fail in the ways in which stores do: throttling, errors of the server,
 connections that drop before or after the request took effect, denied access.
@@ -21,6 +21,7 @@ Example:
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import socket
@@ -29,13 +30,26 @@ import threading
 import urllib.parse
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import HTTPServer
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Fault", "Faults", "GcsServer", "ObjectStoreServer", "S3Server"]
+from tfx_registry.serving.objects.bucket import Bucket, Stored
+from tfx_registry.serving.objects.options import ObjectOptions
+from tfx_registry.serving.objects.urls import ObjectUrl
+
+__all__ = [
+    "DeadError",
+    "Fault",
+    "Faults",
+    "GcsServer",
+    "MemoryBucket",
+    "ObjectStoreServer",
+    "S3Server",
+]
 
 _HOST = "127.0.0.1"
 _WRITING = frozenset({"PUT", "POST", "DELETE"})
@@ -288,6 +302,7 @@ class GcsServer(ObjectStoreServer):
 
 def _gcs_handler() -> Any:
     from gcp_storage_emulator.exceptions import NotFound
+    from gcp_storage_emulator.handlers import objects
     from gcp_storage_emulator.server import RequestHandler, Router
 
     class Handler(RequestHandler):  # type: ignore[misc,unused-ignore]
@@ -309,30 +324,54 @@ def _gcs_handler() -> Any:
                 return
             if kind == "lost answer":
                 self.wfile = io.BytesIO()
-            Router(self).handle(method)
+            if method != "POST" or not self.made_empty():
+                Router(self).handle(method)
             if kind == "lost answer":
                 _drop(self.connection)
 
+        def query(self) -> dict[str, list[str]]:
+            return urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+
+        def bucket(self) -> str:
+            return urllib.parse.unquote(self.path.split("/b/")[1].split("/")[0])
+
+        def made_empty(self) -> bool:
+            """Makes an empty object, at which the emulator fails."""
+            query = self.query()
+            empty = int(self.headers.get("Content-Length") or 0) == 0
+            if not empty or query.get("uploadType") != ["media"]:
+                return False
+            name = query["name"][0]
+            made = objects._make_object_resource("", self.bucket(), name, "", "0")
+            try:
+                self.storage.create_file(self.bucket(), name, b"", objects._checksums(b"", made))
+            except NotFound:
+                self.answer(404, "no such bucket")
+            else:
+                self.answer(200, made)
+            return True
+
         def condition_holds(self) -> bool:
-            query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+            query = self.query()
             wanted = query.get("ifGenerationMatch")
             if not wanted or "upload_id" in query:
                 return True
             if "name" not in query:
                 self.answer(501, "a condition on an upload that does not name its object")
                 return False
-            bucket = urllib.parse.unquote(self.path.split("/b/")[1].split("/")[0])
             try:
-                now = str(self.storage.get_file_obj(bucket, query["name"][0])["generation"])
+                now = str(self.storage.get_file_obj(self.bucket(), query["name"][0])["generation"])
             except NotFound:
                 now = "0"
             if now != wanted[0]:
                 self.answer(412, "the condition does not hold")
             return now == wanted[0]
 
-        def answer(self, status: int, text: str) -> None:
+        def answer(self, status: int, said: Any) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            body = json.dumps({"error": {"code": status, "message": text}}).encode()
+            if status >= 400:
+                said = {"error": {"code": status, "message": said}}
+            body = json.dumps(said).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -355,3 +394,102 @@ def _gcs_handler() -> Any:
             """Says nothing."""
 
     return Handler
+
+
+class DeadError(BaseException):
+    """Nothing this process does reaches the store any more, as if it had been killed."""
+
+
+class MemoryBucket(Bucket):
+    """A bucket in this process that answers at once, for tests that need thousands of requests.
+
+    Attributes:
+        contents: Content and tag of each object.
+        changes: The changing requests so far: what, and the key.
+        dies_at: The changing request, counted from 0, that does not arrive any more, nor does
+            anything after it; None means that all do. Signs of life do not count.
+    """
+
+    def __init__(self, url: ObjectUrl, options: ObjectOptions) -> None:
+        """Holds nothing yet."""
+        super().__init__(url, options)
+        self.contents: dict[str, tuple[bytes, str]] = {}
+        self.changes: list[tuple[str, str]] = []
+        self.dies_at: int | None = None
+        self._count = 0
+        self._lock = threading.RLock()
+
+    def delete(self, keys: Collection[str]) -> None:
+        """Removes objects."""
+        for key in keys:
+            with self._changing("delete", key):
+                self.contents.pop(key, None)
+
+    def abort_uploads(self, prefix: str) -> int:
+        """Does nothing."""
+        return 0
+
+    @contextlib.contextmanager
+    def _changing(self, what: str, key: str) -> Iterator[None]:
+        with self._lock:
+            counts = not key.endswith("/lock")
+            self._alive(change=counts)
+            if counts:
+                self.changes.append((what, key))
+            yield
+
+    def _alive(self, *, change: bool = False) -> None:
+        if self.dies_at is not None and change and len(self.changes) >= self.dies_at:
+            self.dies_at = -1
+        if self.dies_at == -1:
+            raise DeadError
+
+    def _list(self, prefix: str) -> list[Stored]:
+        with self._lock:
+            self._alive()
+            return [
+                Stored(key, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest(), tag)
+                for key, (data, tag) in self.contents.items()
+                if key.startswith(prefix)
+            ]
+
+    def _children(self, prefix: str) -> list[str]:
+        return [s.key[len(prefix) :].split("/")[0] for s in self._list(prefix) if s.key != prefix]
+
+    def _look(self, key: str) -> tuple[bytes, str] | None:
+        with self._lock:
+            self._alive()
+            return self.contents.get(key)
+
+    def _part(self, key: str, start: int, end: int) -> bytes:
+        with self._lock:
+            self._alive()
+            return self.contents[key][0][start:end]
+
+    def _put(self, key: str, data: bytes) -> str:
+        self._count += 1
+        self.contents[key] = (data, str(self._count))
+        return str(self._count)
+
+    def _create(self, key: str, data: bytes) -> bool:
+        with self._changing("create", key):
+            if key in self.contents:
+                return False
+            self._put(key, data)
+            return True
+
+    def _swap(self, key: str, data: bytes, tag: str) -> str | None:
+        with self._changing("swap", key):
+            if self.contents.get(key, (b"", ""))[1] != tag:
+                return None
+            return self._put(key, data)
+
+    def _upload_parts(
+        self, key: str, path: Path, size: int, progress: Callable[[int], None]
+    ) -> None:
+        self._create(key, path.read_bytes())
+        progress(size)
+
+    def _copy(self, source: str, target: str, size_bytes: int) -> None:
+        with self._changing("copy", target):
+            self._put(target, self.contents[source][0])

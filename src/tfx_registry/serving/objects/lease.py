@@ -123,10 +123,13 @@ class Lease:
             begun = time.monotonic()
             try:
                 tag = self._bucket.swap(self._key, self._content(self._token), self._tag)
-                if tag is None and not self._mine():
-                    self._lost = True
-                    return
-                self._tag = tag or self._tag
+                if tag is None:
+                    # Whether this one has arrived nobody knows; if all is well, the next one does.
+                    self._lost = not self._mine()
+                    if self._lost:
+                        return
+                    continue
+                self._tag = tag
             except RegistryError as error:
                 _logger.warning("%s: no sign of life: %s", self._key, error)
                 continue

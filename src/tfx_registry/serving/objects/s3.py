@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from fsspec.asyn import sync
 from s3fs import S3FileSystem
 
 from tfx_registry.parallel import for_each
@@ -24,20 +26,27 @@ _LARGEST_COPY = 5 << 30  # by one CopyObject request, in bytes
 _COPY_PART = 512 << 20
 
 
+@functools.lru_cache(maxsize=4)
+def _client(process: int, surroundings: object, connections: int) -> Any:
+    """Makes a client; the next one in the same surroundings is the same, to be made takes long."""
+    # Attempts are counted in one place, ours.
+    config = {
+        "retries": {"mode": "standard", "total_max_attempts": 1},
+        "max_pool_connections": connections,
+    }
+    client = S3FileSystem(config_kwargs=config, use_listings_cache=False, skip_instance_cache=True)
+    client.retries = 1
+    return client
+
+
 class S3Bucket(Bucket):
     """A bucket of S3."""
 
     def __init__(self, url: ObjectUrl, options: ObjectOptions) -> None:
         """Asks nothing of the store yet."""
         super().__init__(url, options)
-        # Attempts are counted in one place, ours.
-        once = {"retries": {"mode": "standard", "total_max_attempts": 1}}
-        self._fs = S3FileSystem(
-            config_kwargs={**once, "max_pool_connections": max(10, options.parallel * 2)},
-            use_listings_cache=False,
-            skip_instance_cache=True,
-        )
-        self._fs.retries = 1
+        surroundings = tuple(sorted(kv for kv in os.environ.items() if kv[0].startswith("AWS_")))
+        self._fs = _client(os.getpid(), surroundings, max(10, options.parallel * 2))
 
     def delete(self, keys: Collection[str]) -> None:
         """Removes objects, in no particular order; those that are gone already are no error."""
@@ -87,15 +96,18 @@ class S3Bucket(Bucket):
         return [name[len(prefix) :].strip("/") for name in names if name != prefix]
 
     def _look(self, key: str) -> tuple[bytes, str] | None:
-        found = [stored for stored in self._list(key) if stored.key == key]
-        if not found:
-            return None
+        async def get() -> tuple[bytes, str]:
+            answer = await self._fs._call_s3("get_object", Bucket=self.url.bucket, Key=key)
+            async with answer["Body"] as body:
+                return bytes(await body.read()), str(answer["ETag"])
+
         try:
-            data = self._fs.cat_file(f"{self.url.bucket}/{key}")
-        except FileNotFoundError:
+            found: tuple[bytes, str] = sync(self._fs.loop, get)
+            return found
+        except FileNotFoundError as error:
+            if status_of(error)[1] == "NoSuchBucket":
+                raise
             return None
-        # Who writes between the two calls makes a later condition fail, which is what tags are for.
-        return data, found[0].tag
 
     def _part(self, key: str, start: int, end: int) -> bytes:
         return bytes(self._fs.cat_file(f"{self.url.bucket}/{key}", start=start, end=end))

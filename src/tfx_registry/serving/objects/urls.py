@@ -7,7 +7,6 @@ Storage (`gcs://` means the same). Two spellings of one place are one destinatio
 from __future__ import annotations
 
 import os
-import posixpath
 import re
 from dataclasses import dataclass
 
@@ -74,7 +73,7 @@ class ObjectUrl:
         elif not prefix:
             why = "it names a whole bucket"
             todo = f"give a prefix in it, such as {known}://{bucket}/models/penguin"
-        elif posixpath.normpath(prefix) != prefix or prefix.startswith("/"):
+        elif any(part in ("", ".", "..") for part in prefix.split("/")):
             why, todo = "it holds an empty part, '.' or '..'", "write it without"
         elif any(ord(letter) < 32 or letter in "?#*[]\\\x7f" for letter in prefix):
             why, todo = "it holds a character that clients read in different ways", "choose another"
