@@ -23,6 +23,7 @@ from tfx_registry.registry.events import Event, Registered
 from tfx_registry.registry.lineage_graph import LineageGraph
 from tfx_registry.registry.mlmd_text import (
     RECORD,
+    VERSION_KEY,
     decode_text,
     encode_text,
     is_safe_in_a_query,
@@ -106,15 +107,17 @@ class MlmdStore:
     def read_versions(self, model: str, numbers: Collection[int]) -> dict[int, Version]:
         """See `store.Store`."""
         versions = {}
-        for ids in _batches([_version_id(model, n) for n in numbers]):
+        few = len(numbers) <= _CHANGED_AT_ONCE
+        prefix = _version_id(model, "")
+        for ids in _batches([f"{prefix}{n}" for n in numbers]):
             nodes = self._find("artifacts", ids)
-            if len(numbers) <= _CHANGED_AT_ONCE:
+            if few:
                 self._ids.update({node.external_id: node.id for node in nodes})
             for node in nodes:
                 if node.state == _DELETED:
                     continue  # taken out by a repair
-                version = read_version(node)
-                versions[version.number] = version
+                number = int(node.external_id.rpartition("@")[2])
+                versions[number] = read_version(node, now=few)
         return versions
 
     def read_events(self, model: str, first: int, last: int) -> list[Event]:
@@ -373,8 +376,8 @@ def _model_id(model: str) -> str:
     return f"tfx_registry:m:{model_key(model)}"
 
 
-def _version_id(model: str, number: int) -> str:
-    return f"tfx_registry:v:{model_key(model)}@{number}"
+def _version_id(model: str, number: int | str) -> str:
+    return f"{VERSION_KEY}{model_key(model)}@{number}"
 
 
 def _content_id(model: str, digest: str) -> str:

@@ -13,9 +13,11 @@ from typing import Any
 
 from tfx_registry import codec
 from tfx_registry.records import Version
+from tfx_registry.registry.unread import read_now, unread
 
 __all__ = [
     "RECORD",
+    "VERSION_KEY",
     "decode_text",
     "encode_text",
     "forget_versions",
@@ -30,6 +32,9 @@ __all__ = [
 
 #: Custom property that holds the JSON record; what does not fit follows in `record.1`, ...
 RECORD = "record"
+
+#: What the external id of a version begins with; the key of the model, "@" and its number follow.
+VERSION_KEY = "tfx_registry:v:"
 
 _SECOND = f"{RECORD}.1"
 _CHUNK_BYTES = 2000
@@ -94,7 +99,8 @@ def read_record(node: Any) -> Any:
 def read_text(node: Any) -> str:
     """Returns the text of the record of a node, "" where there is none."""
     properties = node.custom_properties
-    text: str = properties[RECORD].string_value if RECORD in properties else ""
+    first = properties.get(RECORD)
+    text: str = first.string_value if first is not None else ""
     if _SECOND in properties:
         number = 1
         while (key := f"{RECORD}.{number}") in properties:
@@ -103,17 +109,23 @@ def read_text(node: Any) -> str:
     return decode_text(text) if "~" in text else text
 
 
-def read_version(node: Any) -> Version:
+def read_version(node: Any, *, now: bool = True) -> Version:
     """Returns the version that a node holds.
 
     Equal text is the same version, and a version does not change: so the versions of the last
     reads are kept by their text, and shared by all who read them. The store is asked each time.
 
+    Args:
+        node: The node.
+        now: Whether the text is read at once, and not when the version is first looked at.
+
     Raises:
-        CodecError: The record is none of a version.
+        IntegrityError: The record is none of that version.
     """
     text = read_text(node)
-    return _kept_version(text) if len(text) <= _KEPT_LENGTH else _version(text)
+    make = _kept_version if len(text) <= _KEPT_LENGTH else _version
+    version = make(node.external_id, text)
+    return read_now(version) if now else version
 
 
 def forget_versions() -> None:
@@ -121,8 +133,9 @@ def forget_versions() -> None:
     _kept_version.cache_clear()
 
 
-def _version(text: str) -> Version:
-    return codec.decode(Version, codec.loads(text))
+def _version(external_id: str, text: str) -> Version:
+    model, _, number = external_id.removeprefix(VERSION_KEY).rpartition("@")
+    return unread(model, int(number), text)
 
 
 _kept_version = functools.lru_cache(maxsize=_KEPT)(_version)
