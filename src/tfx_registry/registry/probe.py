@@ -8,14 +8,11 @@ ML Metadata would put its tables beside the others, so that is refused.
 from __future__ import annotations
 
 import enum
-import json
 import re
 import socket
 import ssl
-import subprocess
-import sys
+from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 from tfx_registry.registry.connections import (
     PASSWORD_FILE_VARIABLE,
@@ -32,7 +29,6 @@ __all__ = [
     "Problem",
     "explain_missing_tables",
     "judge_tables",
-    "list_sqlite_tables",
     "probe",
 ]
 
@@ -166,7 +162,7 @@ def explain_missing_tables(uri: RegistryUri, password: str, error: str) -> Probl
     )
 
 
-def judge_tables(tables: set[str]) -> Database | Problem:
+def judge_tables(tables: Collection[str]) -> Database | Problem:
     """Says whose tables these are."""
     names = {name.casefold() for name in tables}
     if not names:
@@ -181,45 +177,6 @@ def judge_tables(tables: set[str]) -> Database | Problem:
         "name a database of its own for the registry, or one of ML Metadata; this one was not "
         "touched",
     )
-
-
-def list_sqlite_tables(path: str) -> set[str] | Problem:
-    """Lists the tables of an SQLite file, in a process of its own.
-
-    In this process that could break another part: POSIX drops all locks that a process holds on a
-    file as soon as it closes that file once.
-    """
-    if not sys.executable:
-        return set()
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _LIST_SQLITE_TABLES, str(Path(path).absolute())],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    if done.returncode == 0:
-        return set(json.loads(done.stdout))
-    why = done.stderr.strip().rpartition("\n")[2].rpartition("Error: ")[2]
-    return Problem(
-        why,
-        "check that the path is that of an SQLite database which this user may read and write",
-        passes="locked" in why,
-    )
-
-
-# Reading only, so that nothing is changed; and again with the right to write, which SQLite needs
-# to roll back what a killed writer left.
-_LIST_SQLITE_TABLES = """
-import json, pathlib, sqlite3, sys
-uri = pathlib.Path(sys.argv[1]).as_uri()
-for mode in "ro", "rw":
-    try:
-        connection = sqlite3.connect(f"{uri}?mode={mode}", uri=True, timeout=10)
-        rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        break
-    except sqlite3.OperationalError:
-        if mode == "rw":
-            raise
-print(json.dumps([name for name, in rows if not name.startswith("sqlite_")]))
-"""
 
 
 def _tables(uri: RegistryUri, password: str) -> set[str]:

@@ -7,6 +7,7 @@ sign, and the next call makes a new one.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -24,13 +25,13 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from tfx_registry.errors import StoreUnavailableError
+from tfx_registry.registry import sqlite_file
 from tfx_registry.registry.connections import connection_config, read_password
 from tfx_registry.registry.probe import (
     Database,
     Problem,
     explain_missing_tables,
     judge_tables,
-    list_sqlite_tables,
     probe,
 )
 from tfx_registry.registry.signs import Sign, looks_like_a_race, looks_lost, read_sign
@@ -89,6 +90,10 @@ class Session:
         self._closed = False
         self._lost_writes = 0
         self._create = create
+        self._file = Path(os.path.realpath(uri.path)) if uri.scheme == "sqlite" else None
+        #: How the file stood, where it is read as one that nobody changes.
+        self._fixed: sqlite_file.Stamp | None = None
+        self._opened: tuple[int, int] | None = None
         self._store = self._connect(down_seconds=0.0)
         # Later there is a database. If it is gone then, somebody wanted that.
         self._create = False
@@ -108,12 +113,15 @@ class Session:
         while True:
             store = self._current()
             try:
-                return function(store)
+                result = function(store)
+                if not self._changed_meanwhile(store):
+                    return result
             except mlmd_errors.NotFoundError as error:
                 raise NothingFoundError from error
             except _ERRORS as error:
                 sign = self._judge(store, error)
-                if sign is Sign.OTHER or time.monotonic() > deadline:
+                changed = self._changed_meanwhile(store)
+                if (sign is Sign.OTHER and not changed) or time.monotonic() > deadline:
                     self._drop(store)
                     raise self._unavailable(error) from error
             time.sleep(delay * random.uniform(0.5, 1.5))
@@ -132,7 +140,17 @@ class Session:
         """
         store = self._current()
         try:
-            result = function(store)
+            with self._turn():
+                result = function(store)
+        except sqlite_file.Busy as busy:
+            raise AppendConflict(str(busy)) from busy
+        except sqlite_file.GoneError as error:
+            self._drop(store)
+            raise self._unavailable(
+                RuntimeError("the database file was deleted or replaced while it was open")
+            ) from error
+        except OSError as error:
+            raise self._unavailable(error) from error
         except _ERRORS as error:
             sign = self._judge(store, error)
             self._lost_writes = self._lost_writes + 1 if sign is Sign.LOST else 0
@@ -164,10 +182,24 @@ class Session:
                 self._store = self._connect(down_seconds=_DOWN_SECONDS)
             return self._store
 
+    def _turn(self) -> contextlib.AbstractContextManager[None]:
+        if self._file is None:
+            return contextlib.nullcontext()
+        return sqlite_file.turn(self._file, self._opened)
+
     def _drop(self, store: Any) -> None:
         with self._lock:
             if store is not None and self._store is store:
                 self._store = None
+
+    def _changed_meanwhile(self, store: Any) -> bool:
+        """Tells whether a file changed that nobody should change; then it is opened again."""
+        if self._fixed is None or self._file is None:
+            return False
+        if sqlite_file.stamp(self._file) == self._fixed:
+            return False
+        self._drop(store)
+        return True
 
     def _judge(self, store: Any, error: Exception) -> Sign:
         """Says what an error means, and throws a dead object away."""
@@ -201,6 +233,10 @@ class Session:
             delay = min(delay * 1.6, 0.5)
 
     def _open(self, password: str, found: Database) -> Any:
+        if self._file is not None:
+            store = self._open_file(self._file, found)
+            self._opened = sqlite_file.identity(self._file)
+            return store
         create = self._create and found is not Database.READY
         store = metadata_store.MetadataStore(connection_config(self.uri, password, create=create))
         if self.uri.scheme == "grpc":
@@ -209,7 +245,8 @@ class Session:
         return store
 
     def _look(self, password: str) -> Database | Problem:
-        found = self._look_at_file() if self.uri.scheme == "sqlite" else probe(self.uri, password)
+        file = self._file
+        found = probe(self.uri, password) if file is None else self._look_at_file(file)
         if self._create or found not in (Database.MISSING, Database.EMPTY):
             return found
         missing = found is Database.MISSING
@@ -225,8 +262,8 @@ class Session:
             f"check the name, or create it (CREATE DATABASE {name}) and register a first version",
         )
 
-    def _look_at_file(self) -> Database | Problem:
-        path = Path(self.uri.path)
+    def _look_at_file(self, path: Path) -> Database | Problem:
+        self._fixed = None
         if not path.exists():
             if not path.parent.is_dir():
                 return Problem(
@@ -239,13 +276,42 @@ class Session:
             return Database.EMPTY
         # To open it for reading costs 2 ms, and changes nothing whatever it is.
         config = connection_config(self.uri, "", create=False)
+        config.sqlite.filename_uri = str(path)
         config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
         try:
             metadata_store.MetadataStore(config)
         except _ERRORS:
-            tables = list_sqlite_tables(self.uri.path)
-            return tables if isinstance(tables, Problem) else judge_tables(tables)
+            before = sqlite_file.stamp(path)
+            look = sqlite_file.look_inside(path)
+            if isinstance(look, Problem):
+                return look
+            self._fixed = before if look.is_fixed else None
+            return judge_tables(look.tables)
         return Database.READY
+
+    def _open_file(self, path: Path, found: Database) -> Any:
+        """Opens an SQLite file; makes it, and sets its journal, as the URI says."""
+        journal = self.uri.option("journal")
+        if found is Database.MISSING and self._create:
+            sqlite_file.make_file(path, journal)
+        config = connection_config(self.uri, "", create=self._create)
+        config.sqlite.filename_uri = str(path)
+        if self._fixed is not None:
+            config.sqlite.filename_uri = sqlite_file.immutable_uri(path)
+            config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
+            return metadata_store.MetadataStore(config)
+        store = metadata_store.MetadataStore(config)
+        if not self._create:
+            return store
+        if found is Database.EMPTY and not journal and sqlite_file.takes_wal(path.parent):
+            journal = "wal"
+        if journal and (journal == "wal") is not sqlite_file.is_wal(path):
+            del store  # it holds a lock on the file
+            problem = sqlite_file.set_journal(path, journal)
+            if problem is not None and self.uri.option("journal"):
+                raise self._cannot_open(problem)
+            store = metadata_store.MetadataStore(config)
+        return store
 
     # Errors
 

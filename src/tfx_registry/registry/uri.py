@@ -35,8 +35,10 @@ _OPTIONS = {
     ),
     "postgresql": ("sslcert", "sslkey", "sslmode", "sslrootcert"),
     "grpc": ("ssl_ca", "ssl_cert", "ssl_key", "timeout_seconds", "tls"),
+    "sqlite": ("journal",),
 }  # fmt: skip
 _CHOICES = {
+    "journal": ("wal", "delete"),
     "ssl_verify_server_cert": ("true", "false"),
     "tls": ("true", "false"),
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
@@ -48,6 +50,7 @@ _HOST = re.compile(
     r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|[0-9a-f:.]*:[0-9a-f:.]*(?:%[a-z0-9]+)?"
 )
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_QUERY = re.compile(r"[a-z_]+=")
 _SECONDS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,3})?")
 
 
@@ -65,7 +68,7 @@ class RegistryUri:
         port: Port of the server.
         user: User of the database server.
         database: Name of the database on the server.
-        options: TLS options and time limits by name, in order of the name.
+        options: TLS options, time limits, or the journal of SQLite, by name, in order of the name.
     """
 
     scheme: str
@@ -102,12 +105,12 @@ class RegistryUri:
         if text == "memory://":
             return cls("memory")
         if parts.scheme == "sqlite":
-            path = text[len("sqlite:///") :]
+            path, query = _split_file(text[len("sqlite:///") :])
             if not text.startswith("sqlite:///") or not path or path.endswith("/"):
                 raise _invalid(text, "it names no database file")
             if path == ":memory:" or path.startswith("file:"):
                 raise _invalid(text, "SQLite would take it for a database in memory or a URI")
-            return cls("sqlite", path)
+            return cls("sqlite", path, options=_options(text, "sqlite", query))
         if parts.scheme not in _DEFAULT_PORTS:
             raise _invalid(
                 text,
@@ -129,14 +132,14 @@ class RegistryUri:
 
     def __str__(self) -> str:
         """The text that parses back to this URI."""
+        options = "?" + urlencode(self.options) if self.options else ""
         if self.scheme == "sqlite":
-            return f"sqlite:///{self.path}"
+            return f"sqlite:///{self.path}{options}"
         if self.scheme == "memory":
             return "memory://"
         user = quote(self.user, safe="") + "@" if self.user else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         database = f"/{self.database}" if self.database else ""
-        options = "?" + urlencode(self.options) if self.options else ""
         return f"{self.scheme}://{user}{host}:{self.port}{database}{options}"
 
 
@@ -180,6 +183,12 @@ def _parse_server(text: str, parts: SplitResult, port: int | None) -> RegistryUr
         )
     options = _options(text, scheme, parts.query)
     return RegistryUri(scheme, "", host, port or _DEFAULT_PORTS[scheme], user, database, options)
+
+
+def _split_file(text: str) -> tuple[str, str]:
+    """Splits options from the path of a file, which may hold a "?" itself."""
+    path, mark, query = text.rpartition("?")
+    return (path, query) if mark and _QUERY.match(query) else (text, "")
 
 
 def _options(text: str, scheme: str, query: str) -> tuple[tuple[str, str], ...]:

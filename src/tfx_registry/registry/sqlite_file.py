@@ -1,0 +1,355 @@
+"""An SQLite file, around what ML Metadata does with it: its birth, its journal, and taking turns.
+
+docs/design/0008-sqlite-journal.md says why. Nothing here opens a database that may be in use in
+this process: POSIX drops all locks that a process holds on a file as soon as it closes that file
+once. So what has to look into one does that in a process of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from tfx_registry import syscalls
+from tfx_registry.registry.probe import Problem
+
+__all__ = [
+    "Busy",
+    "GoneError",
+    "Look",
+    "Stamp",
+    "identity",
+    "immutable_uri",
+    "is_wal",
+    "look_inside",
+    "make_file",
+    "set_journal",
+    "stamp",
+    "takes_wal",
+    "turn",
+]
+
+#: Records of versions are 1 to 3 kB: two of SQLite's pages of 4 kB are half empty with them.
+_PAGE_BYTES = 8192
+_SQLITE_RELEASE = 3_039_002  # whose format this is; any later one reads it
+
+#: File systems of one machine, by the number of statfs(2): ext, XFS, Btrfs, tmpfs, overlay, ZFS,
+#: F2FS and bcachefs. Not those that another machine, or a host below this one, may write as well.
+_LOCAL_FILE_SYSTEMS = frozenset(
+    {0xEF53, 0x58465342, 0x9123683E, 0x01021994, 0x794C7630, 0x2FC12FC1, 0xF2F52010, 0xCA451A4E}
+)
+
+_TURN_SECONDS = 10.0
+_SUBPROCESS_SECONDS = 60
+
+
+class Busy(Exception):  # noqa: N818 - not an error: the caller tries again
+    """Another writer kept its turn for too long."""
+
+
+class GoneError(Exception):
+    """The file that was opened is not the one that has its name now."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is in a database.
+
+    Attributes:
+        tables: Names of its tables.
+        is_fixed: Whether it can be read only as a file that nobody changes: it has a write-ahead
+            log, and nothing may be made in its folder.
+    """
+
+    tables: frozenset[str]
+    is_fixed: bool
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """How a file stood that is read as one that nobody changes.
+
+    Attributes:
+        file: Its inode, size and time of change (nanoseconds); None where it is gone.
+        log_bytes: Size of its write-ahead log, 0 for none.
+    """
+
+    file: tuple[int, int, int] | None
+    log_bytes: int
+
+
+def takes_wal(folder: Path) -> bool:
+    """Tells whether a write-ahead log is safe in a folder.
+
+    All who use it share memory through a file there, so they must be on one machine, and under
+    one kernel.
+
+    Args:
+        folder: An existing directory.
+
+    Returns:
+        Whether its file system is known to be local.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        kind = syscalls.file_system_type(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return kind & 0xFFFFFFFF in _LOCAL_FILE_SYSTEMS
+
+
+def make_file(path: Path, journal: str) -> bool:
+    """Makes a database without tables, unless there is a file already.
+
+    It gets its name when it is complete, and never takes that of another file.
+
+    Args:
+        path: Where; its directory exists.
+        journal: "wal", "delete", or "" for what suits the file system.
+
+    Returns:
+        False if it cannot be made here; then SQLite itself shall try, and say why.
+    """
+    version = 2 if journal == "wal" or (not journal and takes_wal(path.parent)) else 1
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with draft.open("xb") as file:
+            file.write(_empty_database(version))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    except OSError:
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+    return True
+
+
+def _empty_database(version: int) -> bytes:
+    """Returns the one page of a database without tables (sqlite.org/fileformat2.html, 1.3).
+
+    Args:
+        version: 1 with a rollback journal, 2 with a write-ahead log.
+    """
+    header = struct.pack(
+        ">16sHBBBBBBIIII52xII",
+        b"SQLite format 3\0", _PAGE_BYTES, version, version, 0, 64, 32, 32,
+        1,  # changes
+        1,  # pages
+        0, 0,  # none of them free
+        1,  # the number of pages is as of change 1
+        _SQLITE_RELEASE,
+    )  # fmt: skip
+    leaf = struct.pack(">BHHHB", 13, 0, 0, _PAGE_BYTES, 0)  # the list of tables
+    return (header + leaf).ljust(_PAGE_BYTES, b"\0")
+
+
+def is_wal(path: Path) -> bool:
+    """Tells whether a database that this process has open uses a write-ahead log."""
+    return os.path.exists(f"{path}-wal")  # noqa: PTH110 - at each write, and pathlib is slower
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Returns device and inode of a file; None where it is gone."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - at each write, and pathlib is slower
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+@contextlib.contextmanager
+def turn(path: Path, opened: tuple[int, int] | None) -> Iterator[None]:
+    """Lets one writer at a time write to a database that has a write-ahead log.
+
+    The releases of SQLite inside ML Metadata can damage a database if one connection writes while
+    another one moves the log into the file. Both happen in the call that writes.
+
+    And with a write-ahead log, unlike with a rollback journal, SQLite does not notice that a file
+    was deleted or replaced: what it acknowledges then is lost.
+
+    Args:
+        path: A database that this process has open, without symbolic links.
+        opened: What `identity` said when it was opened.
+
+    Raises:
+        Busy: Another writer kept its turn for ten seconds.
+        GoneError: The file was deleted or replaced.
+        OSError: The file of the lock cannot be made or opened.
+    """
+    lock = None
+    try:
+        if is_wal(path):
+            lock = _open_lock(path)
+            _wait_for(lock)
+        if identity(path) != opened:
+            raise GoneError
+        yield
+        if identity(path) != opened:
+            raise GoneError
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _open_lock(path: Path) -> int:
+    name = f"{path}-writers"
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    about = path.stat()
+    with contextlib.suppress(FileExistsError):
+        lock = os.open(name, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        # Whoever may open the database may open its lock, as SQLite does it with its own files.
+        if os.geteuid() == 0:
+            os.fchown(lock, about.st_uid, about.st_gid)
+        os.fchmod(lock, about.st_mode & 0o666)
+        return lock
+    return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _wait_for(lock: int) -> None:
+    deadline = time.monotonic() + _TURN_SECONDS
+    delay = 0.0005
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise Busy("another writer keeps its turn") from None
+        else:
+            return
+        time.sleep(delay)
+        delay = min(delay * 1.5, 0.01)
+
+
+def immutable_uri(path: Path) -> str:
+    """Returns what makes SQLite read a file as one that nobody changes, without locks."""
+    return f"file:{quote(str(path))}?immutable=1"
+
+
+def stamp(path: Path) -> Stamp:
+    """Returns how a file stands now."""
+    try:
+        found = path.stat()
+        file = (found.st_ino, found.st_size, found.st_mtime_ns)
+    except OSError:
+        return Stamp(None, 0)
+    return Stamp(file, _size(f"{path}-wal"))
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def look_inside(path: Path) -> Look | Problem:
+    """Lists the tables of a database, in a process of its own.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What is in it, or why that cannot be said.
+    """
+    if not sys.executable:
+        return Look(frozenset(), False)
+    done = _run(_LOOK_INSIDE, str(path.absolute()))
+    if done.returncode == 0:
+        found = json.loads(done.stdout)
+        return Look(frozenset(found["tables"]), found["fixed"])
+    why = _why(done)
+    if _size(f"{path}-wal") and not os.access(path.parent, os.W_OK):
+        return Problem(
+            f"it has a write-ahead log ({path.name}-wal), and its folder cannot be written ({why})",
+            "let this user write to the folder; or open it once with a user who may, for example "
+            "with 'tfx-registry models', which moves the log into the file",
+        )
+    return Problem(
+        why,
+        "check that the path is that of an SQLite database which this user may read and write",
+        passes="locked" in why,
+    )
+
+
+def set_journal(path: Path, journal: str) -> Problem | None:
+    """Changes the journal of a database, in a process of its own.
+
+    Nobody else may have the database open.
+
+    Args:
+        path: The file.
+        journal: "wal" or "delete".
+
+    Returns:
+        What stands in the way, or None.
+    """
+    done = _run(_SET_JOURNAL, str(path.absolute()), journal)
+    if done.returncode == 0 and done.stdout.strip() == journal:
+        return None
+    why = _why(done) if done.returncode else f"SQLite leaves it as {done.stdout.strip()!r}"
+    return Problem(
+        f"its journal cannot be changed to {journal!r}: {why}",
+        "close every process that uses the database and repeat, or leave out the option 'journal'",
+    )
+
+
+def _run(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, *words],
+        capture_output=True, text=True, check=False, timeout=_SUBPROCESS_SECONDS,
+    )  # fmt: skip
+
+
+def _why(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stderr.strip().rpartition("\n")[2].rpartition("Error: ")[2]
+
+
+# Reading only, so that nothing is changed; again with the right to write, which SQLite needs to
+# roll back what a killed writer left; and as a file that nobody changes, if there is nothing beside
+# it that would belong to it.
+_LOOK_INSIDE = """
+import json, os, pathlib, sqlite3, sys
+path = sys.argv[1]
+uri = pathlib.Path(path).as_uri()
+beside = any(os.path.exists(path + end) and os.path.getsize(path + end)
+             for end in ("-wal", "-journal"))
+modes = ["mode=ro", "mode=rw"] + ([] if beside else ["mode=ro&immutable=1"])
+for mode in modes:
+    try:
+        connection = sqlite3.connect(f"{uri}?{mode}", uri=True, timeout=10)
+        rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        break
+    except sqlite3.OperationalError as error:
+        if mode == modes[-1] or (mode == "mode=rw" and "unable to open" not in str(error)):
+            raise
+tables = [name for name, in rows if not name.startswith("sqlite_")]
+print(json.dumps({"tables": tables, "fixed": "immutable" in mode}))
+"""
+
+# The size of a page is that of a database without tables, and of no other.
+_SET_JOURNAL = f"""
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=5, isolation_level=None)
+connection.execute("PRAGMA page_size={_PAGE_BYTES}")
+print(connection.execute("PRAGMA journal_mode=" + sys.argv[2]).fetchone()[0])
+"""
