@@ -82,6 +82,10 @@ def operations(registry: ModelRegistry, folder: Path) -> dict[str, Operation]:
 
         return ready
 
+    def look_at_page() -> object:
+        versions = registry.list_versions(model, limit=100)
+        return [(v.number, v.state, v.time, v.actor, v.description, v.labels) for v in versions]
+
     reading: dict[str, Operation] = {
         "get": get,
         "alias": lambda: lambda: registry.resolve(f"{model}@{alias}"),
@@ -93,6 +97,7 @@ def operations(registry: ModelRegistry, folder: Path) -> dict[str, Operation]:
         **reading,
         # The same, of versions that this process does not keep from earlier reads.
         **{f"{name}_fresh": fresh(operation) for name, operation in reading.items()},
+        "page_read": fresh(lambda: look_at_page),
         "register": lambda: register(origin),
         "register_plain": lambda: register(None),
         "set_alias": set_alias,
