@@ -19,7 +19,8 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -37,6 +38,7 @@ __all__ = [
     "digest_path",
     "hash_descriptor",
     "walk_files",
+    "watched",
 ]
 
 #: Names that OMS leaves out, when they lie directly in the model directory.
@@ -206,7 +208,26 @@ def hash_descriptor(descriptor: int) -> tuple[int, str]:
     while count := syscalls.read_into(descriptor, buffer):
         sha.update(buffer[:count])
         size += count
+        for watcher in _watchers:
+            watcher(count)
     return size, sha.hexdigest()
+
+
+_watchers: list[Callable[[int], None]] = []
+
+
+@contextmanager
+def watched(watcher: Callable[[int], None]) -> Iterator[None]:
+    """Lets somebody follow what this process hashes.
+
+    Args:
+        watcher: Called with the number of bytes hashed since the last call, from any thread.
+    """
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
 
 
 def block_buffer() -> memoryview:

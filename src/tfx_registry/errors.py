@@ -108,9 +108,14 @@ class ServingDirectoryError(InvalidInputError):
 
 
 class NotFoundError(RegistryError):
-    """The model, version or alias does not exist. Check the name, or register it first."""
+    """The model, version or alias does not exist. Check the name, or register it first.
+
+    Attributes:
+        model: The name where no model has it; None where something else is missing.
+    """
 
     exit_code = 3
+    model: str | None = None
 
 
 class RefusedError(RegistryError):

@@ -6,16 +6,18 @@ import functools
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from types import EllipsisType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfx_registry.errors import InvalidInputError, InvalidUriError
+from tfx_registry.cli.hints import show_hint
+from tfx_registry.cli.progress import copying, hashing
+from tfx_registry.errors import InvalidInputError, InvalidUriError, NotFoundError
 from tfx_registry.registry.reader import RegistryReader
 from tfx_registry.registry.uri import RegistryUri, default_uri
+from tfx_registry.text import closest
 
 if TYPE_CHECKING:
     from tfx_registry.registry import ModelRegistry
@@ -62,6 +64,24 @@ class Settings:
             load_when_used("grpc")
         return RegistryReader.open(self.registry, create=False)
 
+    def closest_model(self, name: str) -> str:
+        """Asks whether the model with the most similar name was meant; "" where there is none."""
+        with self.open_reader() as reader:
+            return closest(name, (head.model for head in reader.list_models()))
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Asks a person before something that is hard to undo; programs are not asked.
+
+        Args:
+            question: What is about to happen, as a question.
+            yes: Whether the answer was given with the command.
+
+        Raises:
+            click.Abort: The answer is no.
+        """
+        if not yes and sys.stdin.isatty() and not self.as_json:
+            click.confirm(question, abort=True, err=True)
+
     def _check(self) -> str:
         """Returns the scheme of the registry's URI."""
         uri = self.registry if self.registry is not None else default_uri()
@@ -97,14 +117,27 @@ def load_when_used(name: str) -> None:
 
 
 def pass_settings(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Passes the settings; accepts `--json` after the command, too."""
+    """Passes the settings; accepts `--json` after the command, too.
+
+    What all commands have in common happens here: a bar while something large is hashed, the name
+    of a model that was probably meant, and a hint on what to do next.
+    """
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
     @click.pass_obj
     @functools.wraps(function)
     def wrapper(settings: Settings, as_json: bool, *args: Any, **kwargs: Any) -> Any:
         settings.as_json = settings.as_json or as_json
-        return function(settings, *args, **kwargs)
+        try:
+            with hashing():
+                result = function(settings, *args, **kwargs)
+        except NotFoundError as error:
+            if error.model is not None and (meant := settings.closest_model(error.model)):
+                raise NotFoundError(error.what, error.why, f"{meant} {error.todo}") from error
+            raise
+        if not settings.as_json:
+            show_hint(click.get_current_context(), kwargs)
+        return result
 
     return wrapper
 
@@ -141,24 +174,3 @@ def expected_version(text: str | None) -> int | EllipsisType | None:
             f"invalid --expect {text!r}", "it is neither a version number nor 'none'", ""
         )
     return int(text)
-
-
-@contextmanager
-def copying(size_bytes: int) -> Iterator[Callable[[int], None]]:
-    """Shows a progress bar on a terminal, nothing in pipes."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    with Progress(
-        TextColumn("copying"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
-        task = bar.add_task("copying", total=size_bytes)
-        yield lambda count: bar.advance(task, count)

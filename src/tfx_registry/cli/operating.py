@@ -131,9 +131,15 @@ def status(settings: Settings, serving_dir: str, hash_all: bool) -> None:
     help="Move changed bytes, and what lies above the version that should serve, out of sight.",
 )
 @click.option("--verify", "hash_all", is_flag=True, help="Hash every version.")
+@click.option("--yes", is_flag=True, help="Do not ask on a terminal before --quarantine.")
 @pass_settings
 def reconcile(
-    settings: Settings, model: str | None, serving_dir: str, quarantine: bool, hash_all: bool
+    settings: Settings,
+    model: str | None,
+    serving_dir: str,
+    quarantine: bool,
+    hash_all: bool,
+    yes: bool,
 ) -> None:
     """Bring registry and serving directory to one state after a crash or an accident.
 
@@ -145,6 +151,10 @@ def reconcile(
     """
     from tfx_registry.operations import reconcile as bring_together
 
+    if quarantine:
+        settings.confirm(
+            f"Move what does not belong in {serving_dir} out of the servers' sight?", yes=yes
+        )
     with settings.open() as registry:
         done = bring_together(
             registry, serving_dir, model, quarantine=quarantine, hash_all=hash_all

@@ -281,7 +281,10 @@ def _print_metrics(metrics: Sequence[Metric]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table; in a pipe without colours and without cutting lines."""
+    """Prints a table; in a pipe without colours and without cutting lines.
+
+    In a terminal it fits: what is too wide is wrapped, or goes below its row.
+    """
     if is_plain(header, rows, _PIPE_WIDTH):
         click.echo(plain_table(header, rows))
         return
@@ -295,8 +298,16 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in header:
         table.add_column(escape(printable(name)), overflow="fold")
-    for row in rows:
-        table.add_row(*map(printable, row))
+    cells = [[printable(cell) for cell in row] for row in rows]
+    for row in cells:
+        table.add_row(*row)
+    if sys.stdout.isatty():
+        from tfx_registry.cli.narrow_table import fits, narrow_table
+
+        if not fits(header, cells, console.width):
+            for line in narrow_table([printable(name) for name in header], cells, console):
+                console.print(line, soft_wrap=True)
+            return
     console.print(table)
 
 

@@ -14,6 +14,7 @@ from tfx_registry.registry.events import Decided, Event
 from tfx_registry.registry.memory_store import MemoryStore
 from tfx_registry.registry.store import Store
 from tfx_registry.registry.uri import RegistryUri, default_uri
+from tfx_registry.text import closest
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -91,6 +92,7 @@ class RegistryReader:
                 f"no model {model!r}",
                 "nothing was registered under this name",
                 "list the models with 'tfx-registry models'",
+                model=model,
             )
         return head
 
@@ -139,10 +141,11 @@ class RegistryReader:
         number = head.aliases.get(parsed.alias)
         if number is None:
             known = ", ".join(head.aliases) or "none"
+            set_it = f"set it with 'tfx-registry alias set {parsed.model} {parsed.alias} NUMBER'"
             raise NotFoundError(
                 f"no alias {parsed.alias!r} of {parsed.model!r}",
                 f"aliases of the model: {known}",
-                f"set it with 'tfx-registry alias set {parsed.model} {parsed.alias} NUMBER'",
+                " Otherwise ".join(filter(None, (closest(parsed.alias, head.aliases), set_it))),
             )
         return self.get(parsed.model, number)
 

@@ -1,0 +1,234 @@
+"""On a terminal: names that were meant, tables that fit, colours, questions, hints, bars."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from tfx_registry import ModelRegistry
+from tfx_registry.cli import progress
+from tfx_registry.cli.main import SECTIONS, command_name
+from tfx_registry.cli.narrow_table import narrow_table
+from tfx_registry.digest import digest_path
+from tfx_registry.text import closest
+
+LONG = "quarterly-forecast-of-the-demand-for-penguin-food-in-all-zoos"
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch, run: Callable[..., object]) -> None:
+    """Standard streams look like a terminal with 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True)
+
+
+@pytest.fixture
+def long_names(uri: str, plain_model: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A model and people with long names, labels and reasons."""
+    actor = "continuous-integration@pipelines.example.com"
+    monkeypatch.setenv("TFX_REGISTRY_ACTOR", actor)
+    with ModelRegistry.open(uri) as registry:
+        for _ in range(2):
+            registry.register(LONG, plain_model, labels={"purpose" * 8: "forecast " * 20})
+        registry.set_alias(LONG, "candidate-of-the-northern-hemisphere", 2)
+        registry.reject(LONG, 1, reason="the labels of the second week are wrong, " * 5)
+    return LONG
+
+
+def plain(text: str) -> str:
+    """Leaves out what colours and emphasizes."""
+    return re.sub(r"\x1b\[[\d;]*m", "", text)
+
+
+# Names that were meant
+
+
+def test_a_model_that_was_meant_is_named(filled: str, run) -> None:
+    for command in (("versions", "penguim"), ("show", "Pengiun:1"), ("history", "pengin")):
+        done = run(*command)
+        assert done.code == 3
+        assert "did you mean 'penguin'?" in done.err
+        assert "list the models" in done.err
+
+
+def test_nothing_similar_is_not_guessed(filled: str, run) -> None:
+    done = run("versions", "weather")
+    assert (done.code, "did you mean" in done.err) == (3, False)
+
+
+def test_an_alias_that_was_meant_is_named(filled: str, run) -> None:
+    assert run("alias", "set", "penguin", "production", 1).code == 0
+    done = run("show", "penguin@producton")
+    assert done.code == 3
+    assert "did you mean 'production'? Otherwise set it with" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("verions", "penguin"), "Did you mean 'versions'?"),
+        (("alias", "sett", "penguin", "a", "1"), "Did you mean 'set'?"),
+        (("versions", "penguin", "--limt", "3"), "Did you mean '--limit'?"),
+    ],
+)
+def test_a_command_or_option_that_was_meant_is_named(filled: str, run, words, meant) -> None:
+    done = run(*words)
+    assert done.code == 2
+    assert meant in done.err
+
+
+def test_closest_ignores_case_and_keeps_the_spelling() -> None:
+    assert closest("PENGUIM", ["Penguin", "auk"]) == "did you mean 'Penguin'?"
+    assert closest("x", []) == ""
+
+
+# Tables
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("models",), ("versions", LONG), ("show", LONG), ("history", LONG), ("search",),
+     ("compare", f"{LONG}:1", f"{LONG}:2", "--all"), ("lineage", LONG)],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_tables_fit_80_columns(long_names: str, terminal: None, run, command, monkeypatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    done = run(*command)
+    assert done.code == 0, done.err
+    tables = command[0] in ("models", "versions", "history", "search")
+    for line in plain(done.out).splitlines():
+        assert len(line) <= 80 or not tables, line
+    assert LONG[:16] in done.out or command[0] in ("versions", "history")
+
+
+def test_nothing_is_lost_in_a_narrow_table(long_names: str, terminal: None, run) -> None:
+    out = plain(run("history", LONG).out)
+    assert "".join(("the labels of the second week are wrong, " * 5).split()) in "".join(
+        out.split()
+    )
+    assert sorted(re.findall(r"continuous|integration|pipelines|example", out))
+
+
+@given(
+    st.integers(20, 80),
+    st.lists(st.lists(st.text("ab c", max_size=60), min_size=3, max_size=3), max_size=4),
+)
+def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(
+    width: int, cells: list[list[str]]
+) -> None:
+    console = Console(width=width)
+    lines = narrow_table(["a", "b", "c"], cells, console)
+    assert all(line.cell_len <= width for line in lines)
+    shown = sorted("".join(line.plain for line in lines[3:]).replace(" ", "").replace(":", ""))
+    given_letters = sorted("".join("".join(row) for row in cells).replace(" ", ""))
+    extra = list(shown)
+    for letter in given_letters:
+        extra.remove(letter)
+
+
+def test_short_columns_are_not_broken(filled: str, terminal: None, run) -> None:
+    out = plain(run("versions", "penguin").out)
+    assert len(re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", out)) == 3
+
+
+# Colours
+
+
+def test_no_color_is_respected(filled: str, terminal: None, run, monkeypatch) -> None:
+    assert "\x1b[" in run("versions", "penguin").out
+    monkeypatch.setenv("NO_COLOR", "1")
+    for color in ("31m", "32m", "1;31m", "1;32m"):
+        assert f"\x1b[{color}" not in run("versions", "penguin").out
+
+
+# Hints and questions
+
+
+def test_a_hint_says_what_to_do_next(filled: str, terminal: None, run) -> None:
+    done = run("approve", "penguin:1")
+    assert "next: tfx-registry promote penguin:1 --serving-dir DIR" in done.err
+
+
+def test_hints_are_not_for_programs(filled: str, run) -> None:
+    assert "next:" not in run("approve", "penguin:1").err
+
+
+def test_json_has_no_hint(filled: str, terminal: None, run) -> None:
+    done = run("approve", "penguin:1", "--json")
+    assert done.json["ref"] == "penguin:1"
+    assert "next:" not in done.err
+
+
+def test_archiving_asks_on_a_terminal(filled: str, run, monkeypatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    answers = iter(["n", "y"])
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: next(answers))
+    assert run("archive", "penguin:1").code == 1
+    assert run("show", "penguin:1", "--json").json["archived"] is False
+    assert run("archive", "penguin:1").code == 0
+    assert run("archive", "penguin:2", "--yes").code == 0
+    assert run("show", "penguin:2", "--json").json["archived"] is True
+
+
+def test_programs_are_not_asked(filled: str, run, monkeypatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    assert run("archive", "penguin:1").code == 0
+
+
+# Help
+
+
+def test_every_command_has_an_example() -> None:
+    import click
+
+    from tfx_registry.cli.main import cli
+
+    def below(command: click.Command) -> list[click.Command]:
+        if isinstance(command, click.Group):
+            return [last for inner in command.commands.values() for last in below(inner)]
+        return [command]
+
+    context = click.Context(cli)
+    for name in (command_name(n) for section in SECTIONS for n in section.names):
+        command = cli.get_command(context, name)
+        assert command is not None
+        for last in below(command):
+            assert "Example: tfx-registry " in (last.help or ""), last.name
+
+
+# Bars
+
+
+def test_hashing_shows_a_bar_when_it_takes_long(
+    tmp_path: Path, terminal: None, monkeypatch, capfd
+) -> None:
+    (tmp_path / "model").write_bytes(b"x" * (1 << 20))
+    monkeypatch.setattr(progress, "_PATIENCE_SECONDS", -1.0)
+    with progress.hashing():
+        digest_path(tmp_path / "model")
+    assert "hashing" in capfd.readouterr().err
+
+
+def test_hashing_that_is_quick_shows_nothing(tmp_path: Path, terminal: None, capfd) -> None:
+    (tmp_path / "model").write_bytes(b"x")
+    with progress.hashing():
+        digest_path(tmp_path / "model")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_pipe_sees_no_bar(tmp_path: Path, monkeypatch, capfd) -> None:
+    (tmp_path / "model").write_bytes(b"x" * (1 << 20))
+    monkeypatch.setattr(progress, "_PATIENCE_SECONDS", -1.0)
+    with progress.hashing(), progress.copying(3) as copied:
+        digest_path(tmp_path / "model")
+        copied(3)
+    assert capfd.readouterr().err == ""
