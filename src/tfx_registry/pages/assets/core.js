@@ -96,7 +96,7 @@ function facts(pairs) {
   return list;
 }
 
-const replace = (id, ...children) => $(id).replaceChildren(...children.filter(Boolean));
+const replace = (id, ...children) => $(id).replaceChildren(...children.flat().filter(Boolean));
 
 function download(name, value) {
   const blob = new Blob([JSON.stringify(value, null, 1)], { type: "application/json" });

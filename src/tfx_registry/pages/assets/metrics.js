@@ -74,7 +74,7 @@ function drawMetrics() {
   drawValues(f, scale, points);
   const known = new Map(points.map((p) => [p.number, p]));
   f.chart.append(columns(f, 8, 254, (version) => sayPoint(one, version, known.get(version.number)), $("metric-readout")), axis(f, 270));
-  box.replaceChildren(f.chart);
+  box.replaceChildren(el("h3", null, theirs(one.metric), ", ", theirs(one.slice)), f.chart);
   drawNumbers(points);
 }
 

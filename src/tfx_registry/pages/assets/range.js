@@ -90,7 +90,7 @@ function columns(frame, top, bottom, say, readout) {
 
 function axis(frame, y) {
   const every = Math.max(1, Math.ceil(34 / frame.step));
-  const dates = Math.max(1, Math.ceil(84 / frame.step));
+  const dates = Math.max(1, Math.ceil((frame.width < 560 ? 124 : 84) / frame.step));
   const group = svg("g", { "aria-hidden": "true" });
   const last = range.to - 1;
   for (let index = range.from; index < range.to; index++) {

@@ -40,7 +40,8 @@ function drawTimeline() {
   f.chart.setAttribute("aria-label", "Timeline of versions; arrow keys go from one to the next");
   const r = Math.min(5, Math.max(1.5, f.step / 3)), middle = (lane) => lane * LANE + LANE / 2;
   names.forEach((name, lane) => f.chart.append(
-    svg("line", { class: "lane", x1: f.left, x2: f.right, y1: middle(lane), y2: middle(lane) }),
+    // Bars hold numbers; no line goes through them.
+    svg("line", { class: "lane", x1: f.left, x2: f.right, y1: middle(lane) + (lane > 2 ? 12 : 0), y2: middle(lane) + (lane > 2 ? 12 : 0) }),
     svg("text", { x: 0, y: middle(lane) + 4 }, cut(name, f.left < 100 ? 11 : 17),
       lane > 2 && svg("title", null, serving[lane - 3].title))));
   const marks = svg("g", { "aria-hidden": "true" });

@@ -57,7 +57,7 @@ function showVersion(number) {
   }
   const link = (where, text) => el("a", { href: where }, text);
   const last = lastDecision(number), before = last && last.baseline;
-  panel.replaceChildren(
+  replace("detail",
     el("button", { type: "button", onclick: () => { location.hash = "#versions"; } }, "close"),
     el("h2", null, `Version ${number}: ${stateOf(version)}`),
     el("p", { class: "pages" },
