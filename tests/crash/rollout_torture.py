@@ -49,6 +49,7 @@ from tfx_registry.operations import (
     rollout_steps,
 )
 from tfx_registry.registry import fold
+from tfx_registry.serving import replacing
 from tfx_registry.serving.model_config_file import ModelConfigFile
 from tfx_registry.serving.status_client import ModelServer
 from tfx_registry.serving.verification import wait_until_labelled
@@ -65,7 +66,8 @@ CALLS: tuple[tuple[Any, str], ...] = (
     (ModelRegistry, "record_servers"),
     (rollout_steps, "write_entry"),
     (rollout_steps, "check_servers"),
-    (ModelConfigFile, "_replace"),
+    (ModelConfigFile, "_swap"),
+    (replacing, "exchange"),
     (os, "fsync"),
 )
 STEPS = [f"{when} {name}" for _, name in CALLS for when in ("before", "after")]

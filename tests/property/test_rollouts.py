@@ -115,10 +115,10 @@ class Rollouts(RuleBasedStateMachine):
 
             return wrapper
 
-        append, replace = type(self.registry)._commit, ModelConfigFile._replace
+        append, replace = type(self.registry)._commit, ModelConfigFile._swap
         with (
             mock.patch.object(type(self.registry), "_commit", dying(append)),
-            mock.patch.object(ModelConfigFile, "_replace", dying(replace)),
+            mock.patch.object(ModelConfigFile, "_swap", dying(replace)),
         ):
             try:
                 if back:

@@ -118,6 +118,9 @@ def entry_for(
     target: ConfigTarget,
     now: ServedModel | None,
     also: Collection[int] = (),
+    *,
+    pin: bool = False,
+    marked: bool = False,
 ) -> ServedModel:
     """Computes what the file must say.
 
@@ -134,6 +137,9 @@ def entry_for(
         target: The entry.
         now: What the file says now, or None.
         also: Other versions to be loaded.
+        pin: Whether a rollout has begun whose version must not be loaded yet.
+        marked: Whether what serves gets its label though no config was recorded for it, so that
+            servers can be asked whether they have read the file.
 
     Returns:
         The entry.
@@ -156,9 +162,10 @@ def entry_for(
         numbers.add(serving.number)
         back = serving.trail[: target.keep_loaded]
         numbers.update(n for n in back if os.path.lexists(base / str(n)))
-        if serving.config is not None:
+        said = now.labels.get(STABLE_LABEL) if now is not None and begun is not None else None
+        if serving.config is not None or marked or said == serving.number:
             labels[STABLE_LABEL] = serving.number
-    if begun is not None:
+    if begun is not None and not pin:
         numbers.add(begun.number)
     if trial is not None:
         numbers.add(trial.number)
@@ -174,6 +181,10 @@ def write_entry(
     base: Path,
     target: ConfigTarget,
     also: Collection[int] = (),
+    *,
+    loaded: Collection[int] = (),
+    pin: bool = False,
+    marked: bool = False,
 ) -> tuple[ServedModel | None, bool, tuple[int, ...]]:
     """Writes into the file what it must say.
 
@@ -190,6 +201,9 @@ def write_entry(
         base: The serving base directory, as seen here.
         target: The entry.
         also: Other versions to be loaded.
+        loaded: Versions that every server has loaded, whatever the file lists.
+        pin: See `entry_for`.
+        marked: See `entry_for`.
 
     Returns:
         What the file said before, whether it was changed, and the versions that servers have to
@@ -204,16 +218,18 @@ def write_entry(
         now = file.find(target.name)
         if now is not None:
             check_entry(now, target)
-        new = entry_for(registry.head(model), base, target, now, also)
+        new = entry_for(registry.head(model), base, target, now, also, pin=pin, marked=marked)
         if new.policy == SpecificVersions():
             return now, file.remove(target.name), ()
         if now is None and not isinstance(new.policy, SpecificVersions):
             return None, False, ()  # servers are not told by this file
-        new, late = _listed_first(now, new)
+        new, late = _listed_first(now, new, loaded)
         return now, file.put(new), late
 
 
-def _listed_first(now: ServedModel | None, new: ServedModel) -> tuple[ServedModel, tuple[int, ...]]:
+def _listed_first(
+    now: ServedModel | None, new: ServedModel, loaded: Collection[int]
+) -> tuple[ServedModel, tuple[int, ...]]:
     """Leaves labels where they are whose versions the file does not list yet."""
     if (
         now is None
@@ -221,7 +237,7 @@ def _listed_first(now: ServedModel | None, new: ServedModel) -> tuple[ServedMode
         or not isinstance(new.policy, SpecificVersions)
     ):
         return new, ()
-    listed = now.policy.numbers
+    listed = {*now.policy.numbers, *loaded}
     late = {
         label: number
         for label, number in new.labels.items()

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from tfx_registry.operations.config_entry import config_problems
 from tfx_registry.operations.site import check_owner, model_of
+from tfx_registry.operations.undone import undone_problems
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory, list_version_directories
+from tfx_registry.serving.objects import ObjectUrl, is_object_url
 from tfx_registry.serving.receipts import Bytes, check_bytes, fits_receipt
 from tfx_registry.serving.shelf import Shelf
 
@@ -90,6 +92,10 @@ def status(
         NotFoundError: Nothing is known of the directory.
         RefusedError: It is for another model.
     """
+    if is_object_url(serving_dir):
+        from tfx_registry.operations.objects import status_of_objects
+
+        return status_of_objects(registry, ObjectUrl.parse(serving_dir), model, hash_all=hash_all)
     base = base_directory(serving_dir)
     name = model if model is not None else model_of(registry, base)
     check_owner(registry, Shelf(base), name)
@@ -98,7 +104,7 @@ def status(
     visible = list_version_directories(base)
     rows = tuple(_rows(registry, head, base, now, hash_all))
     loads = max(visible, default=None)
-    problems = tuple(_problems(head, base, now, rows))
+    problems = (*_problems(head, base, now, rows), *undone_problems(registry, name, base))
     unfinished = head.unfinished.get(str(base))
     canary = head.canaries.get(str(base))
     return DirectoryStatus(head.model, str(base), now, loads, rows, unfinished, problems, canary)

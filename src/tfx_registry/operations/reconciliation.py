@@ -18,11 +18,13 @@ from tfx_registry.names import model_key
 from tfx_registry.operations.recovery import bring_back, find_unfinished, forget, recover
 from tfx_registry.operations.rollouts import settle
 from tfx_registry.operations.site import Site, holds, is_used, model_of, open_site, sources
+from tfx_registry.operations.undone import undone_problems
 from tfx_registry.records import Deployment, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import ServingDirectory, base_directory, list_version_directories
 from tfx_registry.serving.atomic import fsync_directory, rename_no_replace
 from tfx_registry.serving.layout import STATE_DIRECTORY
+from tfx_registry.serving.objects import ObjectUrl, is_object_url
 from tfx_registry.serving.receipts import Bytes, write_receipt
 from tfx_registry.serving.shelf import Shelf
 
@@ -79,6 +81,13 @@ def reconcile(
         RefusedError: It is for another model.
         ServingDirectoryError: It cannot be changed.
     """
+    if is_object_url(serving_dir):
+        from tfx_registry.operations.objects import reconcile_objects
+
+        url = ObjectUrl.parse(serving_dir)
+        return reconcile_objects(
+            registry, url, model, quarantine=quarantine, hash_all=hash_all, actor=actor
+        )
     base = base_directory(serving_dir)
     name = model if model is not None else model_of(registry, base)
     name = registry.head(name).model
@@ -114,6 +123,7 @@ class _Work:
         self._try_on()
         self._look_around(now)
         self._end_trial()
+        self.problems += undone_problems(self.site.registry, self.site.model, self.site.base)
         begun = find_unfinished(self.site)
         if begun is not None:
             what = begun.operation or "promotion"

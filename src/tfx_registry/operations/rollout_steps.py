@@ -10,16 +10,17 @@ from pathlib import Path
 
 from tfx_registry.errors import NotServedError, RefusedError
 from tfx_registry.names import model_key
-from tfx_registry.operations.config_entry import is_listed, put_back, write_entry
+from tfx_registry.operations.config_entry import find_entry, is_listed, put_back, write_entry
 from tfx_registry.operations.recovery import forget, recover
 from tfx_registry.operations.servers import Servers, check_servers
 from tfx_registry.operations.site import open_site, sources
+from tfx_registry.operations.undone import put_begun_away
 from tfx_registry.records import ConfigTarget, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import check_servable
-from tfx_registry.serving.model_config import ServedModel
+from tfx_registry.serving.model_config import STABLE_LABEL, ServedModel
 from tfx_registry.serving.receipts import write_receipt
-from tfx_registry.serving.status_client import ModelServer
+from tfx_registry.serving.status_client import ModelServer, ServerState
 from tfx_registry.serving.verification import (
     Before,
     look,
@@ -27,9 +28,22 @@ from tfx_registry.serving.verification import (
     wait_until_labelled,
 )
 
-__all__ = ["RolloutSteps"]
+__all__ = ["Pinned", "RolloutSteps"]
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """Servers that load the latest version were told to stay with what serves.
+
+    Attributes:
+        begun: Sequence number of the intent.
+        said: What the file said before, or None.
+    """
+
+    begun: int
+    said: ServedModel | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,75 @@ class RolloutSteps:
         """A client for each server."""
         return self.servers.clients(self.target.name)
 
+    def pin(self, version: Version, alias: str, required_approvals: int) -> Pinned | None:
+        """Tells servers that load the latest version to stay with what serves.
+
+        Otherwise they would load a newer version as soon as it is visible.
+
+        Args:
+            version: The version that is about to become visible.
+            alias: The alias of what serves there.
+            required_approvals: How many people besides the registrant must have approved.
+
+        Returns:
+            What was done, after the intent was recorded; None where no server would load the
+            version by itself.
+
+        Raises:
+            NotServedError: A server has not read the file before the deadline; nothing has become
+                visible.
+            RefusedError: No server was asked; or see `check_rollout`.
+        """
+        serving = self.registry.head(self.model).deployments.get(str(self.base))
+        if serving is None or serving.config is not None or version.number <= serving.number:
+            return None
+        begun = self.registry.record_rollout(
+            self.model, version.number, str(self.base), alias, self.target,
+            canary=False, required_approvals=required_approvals, actor=self.actor,
+        )  # fmt: skip
+        if os.path.lexists(self.base / str(version.number)):
+            return Pinned(begun, find_entry(self.target))  # an earlier command has come further
+        clients = self.clients
+        said, *_ = write_entry(self.registry, self.model, self.base, self.target, pin=True)
+        if clients:
+            self._wait_until_pinned(version, serving.number, clients, said)
+        elif not self.servers.no_wait:
+            raise RefusedError(
+                f"{version.ref} is not published yet",
+                f"{self.target.path!r} tells servers now to stay with version {serving.number}; "
+                "one that has not read that would load the new one as soon as it lies there, and "
+                "without --wait-for URL nobody knows whether they have",
+                "wait until every server has read the file "
+                "(--model_config_file_poll_wait_seconds), then repeat with --no-wait",
+            )
+        return Pinned(begun, said)
+
+    def _wait_until_pinned(
+        self,
+        version: Version,
+        number: int,
+        clients: Sequence[ModelServer],
+        said: ServedModel | None,
+    ) -> None:
+        try:
+            self._wait_for((number,), clients)
+            # Only a label tells whether a server has read the file.
+            write_entry(self.registry, self.model, self.base, self.target, pin=True, marked=True)
+            wait_until_labelled(
+                clients, STABLE_LABEL, number, deadline_seconds=self.servers.deadline_seconds,
+                poll_seconds=self.servers.poll_seconds,
+            )  # fmt: skip
+        except NotServedError as error:
+            shown = NotServedError(
+                f"{version.ref} is not published: model servers do not follow {self.target.path!r}",
+                f"they are to stay with version {number} by it until the new one is meant to be "
+                f"loaded; {error.why}",
+                "start them with --model_config_file and --model_config_file_poll_wait_seconds, "
+                "then repeat",
+            )
+            self._undo(version.number, said, shown)
+            raise shown from error
+
     def publish(
         self,
         version: Version,
@@ -66,6 +149,8 @@ class RolloutSteps:
         source: str | os.PathLike[str] | None,
         progress: Callable[[int], None] | None,
         check: Callable[[Path], None] | None = None,
+        *,
+        pinned: Pinned | None = None,
     ) -> int:
         """Makes a version visible, with the intent before.
 
@@ -77,6 +162,7 @@ class RolloutSteps:
             source: Where the bytes lie; None means any place known to the registry.
             progress: Called with the number of bytes copied since the last call.
             check: See `promote_by_config`.
+            pinned: What `pin` has returned.
 
         Returns:
             The sequence number of the intent.
@@ -84,14 +170,22 @@ class RolloutSteps:
         Raises:
             RegistryError: See `promote_by_config`.
         """
-        begun: list[int] = []
+        intents: list[int] = []
 
         def intend() -> None:
+            now = self.registry.head(self.model).rollouts.get(str(self.base))
+            if pinned is not None and now is not None and now.seq == pinned.begun:
+                self.registry.check_rollout(
+                    self.model, version.number, str(self.base), alias,
+                    canary=canary, required_approvals=required_approvals,
+                )  # fmt: skip
+                intents.append(pinned.begun)
+                return
             seq = self.registry.record_rollout(
                 self.model, version.number, str(self.base), alias, self.target,
                 canary=canary, required_approvals=required_approvals, actor=self.actor,
             )  # fmt: skip
-            begun.append(seq)
+            intents.append(seq)
 
         root = source if source is not None else _find_source(self.registry, version, self.base)
         if not os.path.lexists(self.base / str(version.number)):
@@ -105,37 +199,75 @@ class RolloutSteps:
                 check=check, beside_newer=True,
             )  # fmt: skip
             write_receipt(self.base, version.number, manifest=version.facts.manifest)
-            if not begun:
+            if not intents:
                 intend()
             forget(site, version)
-        return begun[0]
+        return intents[0]
 
-    def load(self, number: int, label: str, before: Before) -> None:
+    def load(
+        self, number: int, label: str, before: Before, *, listed: bool, pinned: Pinned | None = None
+    ) -> None:
         """Lists a version, and sees to it that servers have loaded it before a label moves.
 
         Args:
             number: The version.
             label: The label that is to move.
             before: What servers said of the version before anything was changed.
+            listed: Whether an earlier command has listed it, by the log.
+            pinned: What `pin` has returned.
 
         Raises:
             NotServedError: A server did not load it.
             RefusedError: No server was asked, and the label may not move without.
         """
         clients = self.clients
-        said, *_ = write_entry(self.registry, self.model, self.base, self.target, also=[number])
+        said, late = self._list(number, clients)
         if not clients:
-            self._check_unasked(number, label, said)
+            self._check_unasked(number, label, said, late, listed=listed)
             return
         try:
+            if late:
+                self._wait_for(late, clients)
+                self._list(number, clients)
             check_servers(
                 self.registry, self.model, number, self.base, self.servers, clients, before,
                 self.actor,
             )  # fmt: skip
         except NotServedError as error:
             if not self.servers.keep_failed:
-                self._undo(number, said, error)
+                self._undo(number, pinned.said if pinned is not None else said, error)
             raise
+
+    def _list(
+        self, number: int, clients: Sequence[ModelServer]
+    ) -> tuple[ServedModel | None, tuple[int, ...]]:
+        said, _, late = write_entry(
+            self.registry, self.model, self.base, self.target, also=[number],
+            loaded=self._loaded(clients),
+        )  # fmt: skip
+        return said, late
+
+    def _loaded(self, clients: Sequence[ModelServer]) -> list[int]:
+        """Asks which versions that should have a label are loaded in every server."""
+        head = self.registry.head(self.model)
+        labelled = (head.deployments.get(str(self.base)), head.canaries.get(str(self.base)))
+        numbers = {there.number for there in labelled if there is not None} if clients else set()
+        return [
+            number
+            for number in numbers
+            if all(
+                said is not None and said.state is ServerState.AVAILABLE
+                for said in look(clients, number).values()
+            )
+        ]
+
+    def _wait_for(self, numbers: tuple[int, ...], clients: Sequence[ModelServer]) -> None:
+        """Waits until servers have loaded versions that get a label."""
+        for number in numbers:
+            wait_until_available(
+                clients, number, deadline_seconds=self.servers.deadline_seconds,
+                before=look(clients, number), poll_seconds=self.servers.poll_seconds,
+            )  # fmt: skip
 
     def finish(self, label: str, number: int | None) -> bool:
         """Writes the file from the registry, and waits until servers know the label.
@@ -151,8 +283,10 @@ class RolloutSteps:
             NotServedError: A server did not follow before the deadline.
             RefusedError: The file did not list the version, and no server was asked.
         """
-        _, changed, late = write_entry(self.registry, self.model, self.base, self.target)
         clients = self.clients
+        _, changed, late = write_entry(
+            self.registry, self.model, self.base, self.target, loaded=self._loaded(clients)
+        )
         if late:
             self._load_late(late, clients)
         if clients:
@@ -168,24 +302,33 @@ class RolloutSteps:
         Somebody else may have taken them out again, such as 'tfx-registry reconcile'.
         """
         if not clients:
-            numbers = ", ".join(map(str, late))
-            raise RefusedError(
-                f"the label of {self.model}:{numbers} has not moved yet",
-                f"what was done is recorded, but {self.target.path!r} did not list it, and lists "
-                "it now: a server takes a label only for a version that it has loaded",
-                f"wait until /v1/models/{self.target.name}/versions/{late[0]} of every server says "
-                f"AVAILABLE, then run 'tfx-registry reconcile --serving-dir {self.base}'",
-            )
-        for number in late:
-            wait_until_available(
-                clients, number, deadline_seconds=self.servers.deadline_seconds,
-                before=look(clients, number), poll_seconds=self.servers.poll_seconds,
-            )  # fmt: skip
-        write_entry(self.registry, self.model, self.base, self.target)
+            raise self._not_moved(late, "what was done is recorded, but")
+        self._wait_for(late, clients)
+        write_entry(self.registry, self.model, self.base, self.target, loaded=self._loaded(clients))
 
-    def _check_unasked(self, number: int, label: str, said: ServedModel | None) -> None:
+    def _not_moved(self, late: tuple[int, ...], first: str) -> RefusedError:
+        numbers = ", ".join(map(str, late))
+        return RefusedError(
+            f"the label of {self.model}:{numbers} has not moved yet",
+            f"{first} {self.target.path!r} did not list it, and lists it now: a server takes a "
+            "label only for a version that it has loaded",
+            f"wait until /v1/models/{self.target.name}/versions/{late[0]} of every server says "
+            f"AVAILABLE, then run 'tfx-registry reconcile --serving-dir {self.base}'",
+        )
+
+    def _check_unasked(
+        self,
+        number: int,
+        label: str,
+        said: ServedModel | None,
+        late: tuple[int, ...],
+        *,
+        listed: bool,
+    ) -> None:
+        if late:
+            raise self._not_moved(late, "the file was put back or changed by hand:")
         if self.servers.no_wait and (
-            is_listed(said, number) or said is None or label not in said.labels
+            said is None or label not in said.labels or (listed and is_listed(said, number))
         ):
             return
         ref = f"{self.model}:{number}"
@@ -199,16 +342,22 @@ class RolloutSteps:
         )
 
     def _undo(self, number: int, said: ServedModel | None, error: NotServedError) -> None:
-        """Takes a version that failed out of the file again."""
-        head = self.registry.head(self.model)
-        begun = head.rollouts.get(str(self.base))
-        if begun is not None and begun.number == number:
-            self.registry.drop_rollout(
-                self.model, str(self.base), actor=self.actor, reason=error.what
-            )
-        serving = head.deployments.get(str(self.base))
+        """Takes a version that failed out of the file again, and out of view where that counts.
+
+        A crash in between is finished by whoever comes next: see `undone`.
+        """
+        with open_site(self.registry, self.model, self.base, actor=self.actor):
+            begun = self.registry.head(self.model).rollouts.get(str(self.base))
+            if begun is not None and begun.number == number:
+                self.registry.drop_rollout(
+                    self.model, str(self.base), actor=self.actor, reason=error.what
+                )
+                put_begun_away(self.registry, self.model, self.base, number)
+        serving = self.registry.head(self.model).deployments.get(str(self.base))
         if serving is not None and serving.config is not None:
             write_entry(self.registry, self.model, self.base, serving.config)
+        elif is_listed(said, number):  # by an earlier attempt
+            write_entry(self.registry, self.model, self.base, self.target)
         else:
             put_back(self.target, said)
         _logger.warning("%s:%d was taken out of %s", self.model, number, self.target.path)

@@ -3,7 +3,8 @@
 The order, for servers that poll the config (docs/design/0007-canary.md says why):
 
 1. everything that may refuse;
-2. the verified copy, the intent (`rollout_started`), the rename; no server looks yet;
+2. the verified copy, the intent (`rollout_started`), the rename; no server looks yet (servers that
+   load the latest version are told before to stay with what serves);
 3. the config lists the version beside the others; no label moves;
 4. all servers report it as AVAILABLE;
 5. one event: on trial, or serving, with the alias;
@@ -37,19 +38,18 @@ from tfx_registry.operations.recovery import bring_back, recover
 from tfx_registry.operations.rollout_steps import RolloutSteps
 from tfx_registry.operations.servers import Servers
 from tfx_registry.operations.site import Site, open_site
+from tfx_registry.operations.undone import put_begun_away
 from tfx_registry.records import ConfigTarget, Head, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory
 from tfx_registry.serving.model_config import CANARY_LABEL, STABLE_LABEL
 from tfx_registry.serving.receipts import Bytes
-from tfx_registry.serving.shelf import Shelf
 from tfx_registry.serving.verification import look
 
 __all__ = [
     "ByConfig",
     "Rollout",
     "promote_by_config",
-    "put_begun_away",
     "roll_back_by_config",
     "settle",
 ]
@@ -189,9 +189,15 @@ def promote_by_config(
     if _is_so(head, base, number, alias, target, canary):
         changed = work.finish(label, number)
         return Rollout(version, str(base / str(number)), target, label, None, changed)
+    # A file from a backup may list anything: only what the log says was listed counts as loaded.
+    known = (head.rollouts.get(str(base)), head.canaries.get(str(base)))
+    listed = any(there is not None and there.number == number for there in known)
     before = look(work.clients, number)
-    begun = work.publish(version, alias, canary, required_approvals, source, progress, check)
-    work.load(number, label, before)
+    pinned = work.pin(version, alias, required_approvals)
+    begun = work.publish(
+        version, alias, canary, required_approvals, source, progress, check, pinned=pinned
+    )
+    work.load(number, label, before, listed=listed, pinned=pinned)
     replaces = _labelled(registry.head(model), base, label)
     if canary:
         after = registry.record_canary(
@@ -264,7 +270,7 @@ def roll_back_by_config(
     with open_site(registry, model, base, actor=actor) as site:
         recover(site)
         _bring_bytes(site, aim, hash_all=hash_all)
-    work.load(aim.number, STABLE_LABEL, look(work.clients, aim.number))
+    work.load(aim.number, STABLE_LABEL, look(work.clients, aim.number), listed=True)
     try:
         after = registry.record_rollback(
             model, aim.number, str(base), (), reason=reason, actor=actor, since=now.seq
@@ -322,30 +328,6 @@ def settle(
                 "that, and the label moves"
             )
     return did
-
-
-def put_begun_away(registry: ModelRegistry, model: str, base: Path, number: int) -> bool:
-    """Puts away the version of a rollout that was dropped, where servers load the latest one.
-
-    Args:
-        registry: The registry.
-        model: Name of the model.
-        base: The serving base directory, held by the caller.
-        number: The version.
-
-    Returns:
-        Whether it was put away; not where servers would not load it.
-
-    Raises:
-        ServingDirectoryError: The directory cannot be changed.
-    """
-    serving = registry.head(model).deployments.get(str(base))
-    if serving is None or serving.config is not None or number <= serving.number:
-        return False
-    if not os.path.lexists(base / str(number)):
-        return False
-    Shelf(base).withdraw(str(number))
-    return True
 
 
 def _versions(numbers: tuple[int, ...]) -> str:

@@ -6,10 +6,12 @@ import os
 from contextlib import nullcontext
 
 from tfx_registry.errors import NotFoundError
+from tfx_registry.operations.recovery import recover
 from tfx_registry.operations.rollout_steps import RolloutSteps
-from tfx_registry.operations.rollouts import Rollout, promote_by_config, put_begun_away, settle
+from tfx_registry.operations.rollouts import Rollout, promote_by_config, settle
 from tfx_registry.operations.servers import Servers
 from tfx_registry.operations.site import open_site
+from tfx_registry.operations.undone import put_begun_away
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory
 from tfx_registry.serving.model_config import CANARY_LABEL
@@ -104,13 +106,16 @@ def abort(
     begun, trial = head.rollouts.get(str(base)), head.canaries.get(str(base))
     if begun is not None:
         serving = head.deployments.get(str(base))
-        latest = serving is not None and serving.config is None and base.exists()
+        latest = (serving is None or serving.config is None) and base.exists()
         with open_site(registry, model, base, actor=actor) if latest else nullcontext():
             registry.drop_rollout(model, str(base), actor=actor, reason=reason or "aborted")
             if latest:
                 put_begun_away(registry, model, base, begun.number)
     elif trial is None:
         # Somebody may have died after the trial had ended.
+        if base.exists():
+            with open_site(registry, model, base, actor=actor) as site:
+                recover(site)
         settle(registry, model, base, actor=actor)
     if trial is not None or begun is None:
         registry.record_abort(model, str(base), actor=actor, reason=reason)
