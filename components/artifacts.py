@@ -7,6 +7,7 @@ names of `tfx_registry`.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,3 +88,14 @@ class VersionPointer:
                 "connect model_version to ModelRegistrar's output",
             )
         return cls(check_model_name(name), check_version_number(int(number)))
+
+
+def _register_visualizations() -> None:
+    """In a notebook TFX's InteractiveContext is told how to show these artifacts."""
+    if "IPython" in sys.modules:
+        from tfx_registry.components import visualizations
+
+        visualizations.register()
+
+
+_register_visualizations()

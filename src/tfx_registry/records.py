@@ -378,6 +378,11 @@ class Version:
             return VersionState.REGISTERED
         return VersionState(self.decision.verdict.value)
 
+    def _repr_html_(self) -> str:
+        from tfx_registry.displays import version_html  # only notebooks need it
+
+        return version_html(self)
+
     @property
     def awaits_decision(self) -> bool:
         """Whether it was rolled back, and nothing has let it serve again since."""

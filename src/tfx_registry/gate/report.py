@@ -186,6 +186,11 @@ class GateReport:
     versions: Mapping[str, str] = field(default_factory=dict)
     serving_seq: int = 0
 
+    def _repr_html_(self) -> str:
+        from tfx_registry.displays import report_html  # only notebooks need it
+
+        return report_html(self)
+
     @property
     def failures(self) -> tuple[Check, ...]:
         """The checks that failed."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tfx_registry import names
+from tfx_registry.displays import VersionList
 from tfx_registry.errors import InvalidExpressionError, InvalidInputError, InvalidNameError
 from tfx_registry.names import SemanticVersion, VersionRef
 from tfx_registry.records import Head, Version
@@ -33,7 +34,7 @@ MAX_LIMIT = 10_000
 _BATCH = 500
 
 
-class SearchPage(list[Version]):
+class SearchPage(VersionList):
     """What a search found: a list of versions.
 
     Attributes:

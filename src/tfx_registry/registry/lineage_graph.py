@@ -105,6 +105,11 @@ class LineageGraph:
             (edge.role, self.node(edge.target)) for edge in self.edges if edge.source == node_id
         ]
 
+    def _repr_html_(self) -> str:
+        from tfx_registry.displays import lineage_html  # only notebooks need it
+
+        return lineage_html(self)
+
     def to_json(self) -> dict[str, Any]:
         """Returns the graph as a JSON object; every key is always there."""
         return {

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfx_registry import codec, names
+from tfx_registry.displays import EventList, HeadList, VersionList
 from tfx_registry.errors import NotFoundError
 from tfx_registry.names import VersionRef
 from tfx_registry.records import Deployment, Head, Version
@@ -73,7 +74,7 @@ class RegistryReader:
 
     def list_models(self) -> list[Head]:
         """Returns the head of every model, ordered by name."""
-        return [head for head in self._store.list_heads() if head.model != POLICY_LOG]
+        return HeadList(head for head in self._store.list_heads() if head.model != POLICY_LOG)
 
     def access_policy(self) -> AccessPolicy | None:
         """Returns the access policy in force, or None where everybody may do everything."""
@@ -170,7 +171,7 @@ class RegistryReader:
         wanted: Sequence[int] = numbers[::-1] if newest_first else numbers
         wanted = wanted if limit is None else wanted[: max(limit, 0)]
         found = self._store.read_versions(model, wanted)
-        return [found[n] for n in wanted if n in found]
+        return VersionList(found[n] for n in wanted if n in found)
 
     def history(self, model: str) -> list[Event]:
         """Returns every event of a model, oldest first.
@@ -178,7 +179,7 @@ class RegistryReader:
         Raises:
             NotFoundError: There is no such model.
         """
-        return self._store.read_events(model, 1, self.head(model).seq)
+        return EventList(self._store.read_events(model, 1, self.head(model).seq))
 
     def serving(self, model: str, alias: str = "production") -> Deployment | None:
         """Tells what serves under an alias.
