@@ -294,7 +294,8 @@ class Session:
         journal = self.uri.option("journal")
         if found is Database.MISSING and self._create:
             sqlite_file.make_file(path, journal)
-        config = connection_config(self.uri, "", create=self._create)
+        create = self._create and found is not Database.READY
+        config = connection_config(self.uri, "", create=create)
         config.sqlite.filename_uri = str(path)
         if self._fixed is not None:
             config.sqlite.filename_uri = sqlite_file.immutable_uri(path)
