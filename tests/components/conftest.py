@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tfx_registry.components.promoter.executor import Executor as Promoter
 from tfx_registry.components.version_gate.executor import Executor as Gate
 from tfx_registry.gate import ChangeThreshold, GatePolicy, Reason, SliceSpec, ValueThreshold
 from tfx_registry.gate import GateReport as Report
+from tfx_registry.testing.minimal_model import write_minimal_model
 
 PEOPLE = 40
 BEAM_ARGS = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
@@ -195,6 +197,42 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
 def uri(tmp_path: Path) -> str:
     """URI of an empty registry."""
     return f"sqlite:///{tmp_path}/registry.sqlite"
+
+
+@pytest.fixture
+def promoted(tmp_path: Path, uri: str) -> Callable[..., Any]:
+    """Registers, overrides and promotes a small version by the executor; returns PushedModel."""
+
+    def promote(number: int, *, overridden: str = "production", **properties: Any) -> Any:
+        path = write_minimal_model(tmp_path / "models" / str(number), f"model {number}")
+        with ModelRegistry.open(uri) as registry:
+            registry.register("penguin", path)
+            day = datetime.timedelta(days=1)
+            registry.override("penguin", number, reason="test", expires=day, alias=overridden)
+        model, version = standard_artifacts.Model(), ModelVersion()
+        pushed = standard_artifacts.PushedModel()
+        model.uri, pushed.uri = str(path), str(tmp_path / "pushed" / str(number))
+        version.set_string_custom_property("model_name", "penguin")
+        version.set_string_custom_property("version", str(number))
+        destination = pusher_pb2.PushDestination()
+        destination.filesystem.base_directory = str(tmp_path / "serving")
+        written = {
+            name: value if isinstance(value, str) else value.to_json()
+            for name, value in properties.items()
+            if value is not None
+        }
+        Promoter().Do(
+            {"model": [model], "model_version": [version]},
+            {"pushed_model": [pushed]},
+            {
+                "push_destination": proto_utils.proto_to_json(destination),
+                "registry": uri,
+                **written,
+            },
+        )
+        return pushed
+
+    return promote
 
 
 class Pipeline:

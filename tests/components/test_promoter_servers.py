@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,73 +10,31 @@ import pytest
 from tfx import types
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
-from tfx.utils import proto_utils
 
 from tfx_registry import ModelRegistry
 from tfx_registry.components import ModelVersion, Promoter
-from tfx_registry.components.promoter import executor
-from tfx_registry.errors import NotServedError
+from tfx_registry.errors import NotServedError, RefusedError
 from tfx_registry.operations import ByConfig, Servers
 from tfx_registry.serving.model_config_file import ModelConfigFile
-from tfx_registry.testing.minimal_model import write_minimal_model
 from tfx_registry.testing.model_server import ModelServerEmulator
-
-
-@pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/registry.sqlite"
-
-
-@pytest.fixture
-def promoted(tmp_path: Path, uri: str) -> Callable[..., Any]:
-    """Registers, overrides and promotes a version by the executor; returns its PushedModel."""
-
-    def promote(
-        number: int, servers: Servers | None = None, by_config: ByConfig | None = None
-    ) -> Any:
-        path = write_minimal_model(tmp_path / "models" / str(number), f"model {number}")
-        with ModelRegistry.open(uri) as registry:
-            registry.register("penguin", path)
-            day = datetime.timedelta(days=1)
-            registry.override("penguin", number, reason="test", expires=day)
-        model, version = standard_artifacts.Model(), ModelVersion()
-        pushed = standard_artifacts.PushedModel()
-        model.uri, pushed.uri = str(path), str(tmp_path / "pushed" / str(number))
-        version.set_string_custom_property("model_name", "penguin")
-        version.set_string_custom_property("version", str(number))
-        destination = pusher_pb2.PushDestination()
-        destination.filesystem.base_directory = str(tmp_path / "serving")
-        executor.Executor().Do(
-            {"model": [model], "model_version": [version]},
-            {"pushed_model": [pushed]},
-            {
-                "push_destination": proto_utils.proto_to_json(destination),
-                "registry": uri,
-                **({"servers": servers.to_json()} if servers else {}),
-                **({"by_config": by_config.to_json()} if by_config else {}),
-            },
-        )
-        return pushed
-
-    return promote
 
 
 def test_a_pipeline_puts_versions_on_trial_one_after_the_other(
     promoted: Callable[..., Any], tmp_path: Path, uri: str
 ) -> None:
     config = tmp_path / "models.config"
-    promoted(1, Servers(no_wait=True), ByConfig(str(config)))
+    promoted(1, servers=Servers(no_wait=True), by_config=ByConfig(str(config)))
     with ModelServerEmulator(
         model_config_file=config, model_config_file_poll_wait_seconds=0.01,
         file_system_poll_wait_seconds=0.01, allow_version_labels_for_unavailable_models=True,
     ) as server:  # fmt: skip
         servers = Servers((server.start().url,), deadline_seconds=100, poll_seconds=0.01)
-        pushed = promoted(2, servers, ByConfig(str(config), canary=True))
+        pushed = promoted(2, servers=servers, by_config=ByConfig(str(config), canary=True))
         assert pushed.get_int_custom_property("pushed") == 1
         assert pushed.get_string_custom_property("pushed_version") == "2"
         assert (Path(pushed.uri) / "saved_model.pb").is_file()
         assert server.labels("penguin") == {"stable": 1, "canary": 2}
-        waiting = promoted(3, servers, ByConfig(str(config), canary=True))
+        waiting = promoted(3, servers=servers, by_config=ByConfig(str(config), canary=True))
         assert waiting.get_int_custom_property("pushed") == 0
         assert "version 2 is on trial" in waiting.get_string_custom_property("not_pushed_reason")
     (entry,) = ModelConfigFile.peek(config)
@@ -92,7 +49,7 @@ def test_what_servers_do_not_serve_is_rolled_back_and_fails_the_component(
     promoted(1)
     servers = Servers(("http://127.0.0.1:9",), deadline_seconds=0.01, poll_seconds=0.01)
     with pytest.raises(NotServedError, match="rolled back to version 1"):
-        promoted(2, servers)
+        promoted(2, servers=servers)
     with ModelRegistry.open(uri) as registry:
         assert registry.resolve("penguin@production").number == 1
 
@@ -111,3 +68,11 @@ def test_the_parameters_are_stored_as_json() -> None:
     )
     assert Servers.from_json(component.exec_properties["servers"]) == servers
     assert ByConfig.from_json(component.exec_properties["by_config"]) == by_config
+
+
+def test_an_override_for_another_alias_lets_nothing_through(promoted: Any, tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="overridden for 'staging', not for 'production'"):
+        promoted(1, overridden="staging")
+    assert not (tmp_path / "serving" / "1").exists()
+    pushed = promoted(2, overridden="staging", alias="staging")
+    assert pushed.get_int_custom_property("pushed") == 1
