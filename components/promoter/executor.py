@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ from tfx_registry.promotion import Promotion, promote
 from tfx_registry.records import Verdict, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.saved_model import find_saved_model
-from tfx_registry.serving import SmokeTest, base_directory
+from tfx_registry.serving import SmokeTest
+from tfx_registry.serving.objects import destination_of, is_object_url
+from tfx_registry.serving.objects.models import fetched_model, upload_tree
 from tfx_registry.serving.sharing import share_tree
 
 __all__ = ["REGISTRY", "Executor"]
@@ -91,7 +95,7 @@ class Executor(base_executor.BaseExecutor):
             # Kubeflow hands numbers over as floats.
             required = int(exec_properties.get(REQUIRED_APPROVALS) or 0)
             alias = exec_properties.get(ALIAS) or _DEFAULT_ALIAS
-            base = base_directory(destination.filesystem.base_directory)
+            base = destination_of(destination.filesystem.base_directory)
             refusal = _refusal(registry, input_dict, model, version, alias, required)
             refusal = refusal or _other_trial(registry, version, base)
             if refusal:
@@ -99,22 +103,39 @@ class Executor(base_executor.BaseExecutor):
                 pushed.set_int_custom_property(PUSHED, 0)
                 pushed.set_string_custom_property(NOT_PUSHED_REASON, refusal)
                 return
-            source = find_saved_model(model.uri) or Path(model.uri)
+            source = _source(model.uri)
             copied: list[int] = []
             promotion = _promote(
                 registry, version, base, exec_properties,
                 alias=alias, source=source, required_approvals=required, progress=copied.append,
             )  # fmt: skip
             # What was copied just now was compared with the digest, byte by byte.
-            _mark_pushed(pushed, promotion, source if copied else Path(promotion.path))
+            whole = source if copied and source is not None else promotion.path
+            with _local(whole) as local:
+                _mark_pushed(pushed, promotion, local)
             if exec_properties.get(RETENTION):
                 _prune(registry, promotion, exec_properties[RETENTION], pushed)
+
+
+def _source(uri: str) -> Path | None:
+    """Returns where the model lies; None for one in an object store, which the registry finds."""
+    return None if is_object_url(uri) else find_saved_model(uri) or Path(uri)
+
+
+@contextlib.contextmanager
+def _local(place: str | Path) -> Iterator[Path]:
+    """Brings what was published to a local path, if it is not there."""
+    if not is_object_url(place):
+        yield Path(place)
+        return
+    with fetched_model(str(place)) as path:
+        yield path
 
 
 def _promote(
     registry: ModelRegistry,
     version: Version,
-    base: Path,
+    base: str,
     exec_properties: dict[str, Any],
     **options: Any,
 ) -> Promotion:
@@ -135,12 +156,12 @@ def _promote(
     return Promotion(done.version, done.path, done.replaces, done.changed)
 
 
-def _other_trial(registry: ModelRegistry, version: Version, base: Path) -> str:
+def _other_trial(registry: ModelRegistry, version: Version, base: str) -> str:
     """Says which other version is on trial; a pipeline that runs each night waits for its end."""
-    trial = registry.canary(version.model, str(base))
+    trial = registry.canary(version.model, base)
     if trial is None or trial.number == version.number:
         return ""
-    return f"version {trial.number} is on trial in {str(base)!r} since {trial.time}"
+    return f"version {trial.number} is on trial in {base!r} since {trial.time}"
 
 
 def _prune(registry: ModelRegistry, promotion: Promotion, rule: str, pushed: Any) -> None:
@@ -148,7 +169,7 @@ def _prune(registry: ModelRegistry, promotion: Promotion, rule: str, pushed: Any
 
     Whatever was kept too long is removed by the next promotion.
     """
-    version, base = promotion.version, Path(promotion.path).parent
+    version, base = promotion.version, promotion.path.rpartition("/")[0]
     try:
         done = prune(registry, version.model, base, Retention.from_json(rule), dry_run=False)
     except RegistryError as error:
@@ -215,7 +236,9 @@ def _mark_pushed(pushed: Any, promotion: Promotion, source: Path) -> None:
     shares nothing that could be written to: that is copied.
     """
     target = Path(pushed.uri)
-    if source == Path(promotion.path):
+    if is_object_url(pushed.uri):
+        upload_tree(source, pushed.uri)
+    elif source == Path(promotion.path):
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target)
     else:

@@ -13,6 +13,7 @@ from tfx_registry import saved_model
 from tfx_registry.digest import digest_path, walk_files
 from tfx_registry.errors import InvalidModelError
 from tfx_registry.records import ModelFacts, ModelFormat
+from tfx_registry.serving.objects.urls import ObjectUrl, is_object_url
 
 __all__ = ["code_revision", "describe_model", "digest_source", "installed_libraries"]
 
@@ -38,7 +39,8 @@ def describe_model(path: str | os.PathLike[str]) -> ModelFacts:
     """Finds out what lies at a path, without loading or running it.
 
     Args:
-        path: A SavedModel directory, a TFX Model artifact, a `.keras` file, or anything else.
+        path: A SavedModel directory, a TFX Model artifact, a `.keras` file, or anything else; also
+            the address of one in an object store (`s3://`, `gs://`), which is downloaded for it.
 
     Returns:
         Format, digest, size, signatures.
@@ -47,6 +49,8 @@ def describe_model(path: str | os.PathLike[str]) -> ModelFacts:
         InvalidModelError: The path is missing, empty, holds what cannot be versioned, or looks
             like a SavedModel and does not parse.
     """
+    if is_object_url(path):
+        return _describe_stored(os.fspath(path))
     try:
         directory = saved_model.find_saved_model(path)
         root = Path(directory or path).absolute()
@@ -75,6 +79,16 @@ def describe_model(path: str | os.PathLike[str]) -> ModelFacts:
         fingerprint=saved_model.read_fingerprint(root),
         tensorflow_version=tensorflow_version,
     )
+
+
+def _describe_stored(place: str) -> ModelFacts:
+    from tfx_registry.serving.objects.models import fetched_model
+
+    with fetched_model(place) as local:
+        facts = describe_model(local)
+        below = Path(facts.uri).relative_to(local.absolute()).as_posix()
+    address = str(ObjectUrl.parse(place))
+    return dataclasses.replace(facts, uri=address if below == "." else f"{address}/{below}")
 
 
 def installed_libraries() -> dict[str, str]:

@@ -25,6 +25,7 @@ from tfx_registry.records import Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory, check_servable
 from tfx_registry.serving.objects import ObjectUrl, is_object_url
+from tfx_registry.serving.objects.models import fetched_model
 from tfx_registry.serving.receipts import write_receipt
 from tfx_registry.serving.status_client import ModelServer
 from tfx_registry.serving.verification import Before, look
@@ -125,6 +126,13 @@ def promote(
         done = Promotion(after, f"{base}/{number}", replaces, changed)
         return _see_served(registry, done, base, servers, clients, said, actor)
     root = os.fspath(source) if source is not None else _source(registry, version, base)
+    if is_object_url(root):
+        with fetched_model(root) as local:
+            return promote(
+                registry, model, number, base, alias=alias, source=local, **needed, actor=actor,
+                reason=reason, progress=progress, check=check, servers=servers,
+                served_name=served_name,
+            )  # fmt: skip
     if not os.path.lexists(base / str(number)):
         check_servable(root)
     with open_site(registry, model, base, actor=actor) as site:
@@ -238,6 +246,8 @@ def _source(registry: ModelRegistry, version: Version, base: Path) -> str:
     if os.path.exists(version.uri):  # noqa: PTH110 - False where one may not look
         return version.uri
     others = sources(version, registry.head(version.model), base)
+    if not others and is_object_url(version.uri):
+        return version.uri
     if not others and version.bytes_gone and not os.path.lexists(base / str(version.number)):
         raise RefusedError(
             f"cannot promote {version.ref}",

@@ -159,9 +159,9 @@ def served(
     """
     destination = None
     if serving_dir is not None:
-        from tfx_registry.serving import base_directory
+        from tfx_registry.serving.objects import destination_of
 
-        destination = str(base_directory(serving_dir))
+        destination = destination_of(serving_dir)
     with settings.open() as registry:
         found = registry.served(model, on, alias=alias_name, destination=destination)
     if settings.as_json:

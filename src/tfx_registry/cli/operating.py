@@ -236,12 +236,11 @@ def prune(
     """
     from tfx_registry.operations import Retention
     from tfx_registry.operations import prune as remove_old
-    from tfx_registry.operations.site import model_of
-    from tfx_registry.serving import base_directory
+    from tfx_registry.operations.objects.site import model_at
 
     retention = Retention(keep_last, tuple(servers))
     with settings.open() as registry:
-        name = model or model_of(registry, base_directory(serving_dir))
+        name = model or model_at(registry, serving_dir)
         done = remove_old(registry, name, serving_dir, retention, dry_run=dry_run, reason=reason)
     if settings.as_json:
         render.print_json({**_full(done), "size_bytes": done.size_bytes})

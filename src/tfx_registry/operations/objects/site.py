@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -17,9 +18,10 @@ from tfx_registry.errors import (
     RegistryError,
 )
 from tfx_registry.names import model_key
-from tfx_registry.operations.site import holds
+from tfx_registry.operations.site import holds, model_of
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry import ModelRegistry
+from tfx_registry.serving import base_directory
 from tfx_registry.serving.objects import (
     ObjectDirectory,
     ObjectUrl,
@@ -35,6 +37,7 @@ __all__ = [
     "ObjectSite",
     "check_object_owner",
     "held_elsewhere",
+    "model_at",
     "model_of_objects",
     "object_state",
     "open_object_site",
@@ -189,6 +192,24 @@ def model_of_objects(registry: ModelRegistry, directory: ObjectView) -> str:
         if owner else "nothing was promoted into it",
         "check the address and the registry",
     )  # fmt: skip
+
+
+def model_at(registry: ModelRegistry, serving_dir: str | os.PathLike[str]) -> str:
+    """Finds out for which model a serving directory is, wherever it lies.
+
+    Args:
+        registry: The registry.
+        serving_dir: The serving base directory, or its address.
+
+    Returns:
+        Name of the model, as registered.
+
+    Raises:
+        NotFoundError: Neither the directory nor the registry says.
+    """
+    if is_object_url(serving_dir):
+        return model_of_objects(registry, ObjectView.open(ObjectUrl.parse(serving_dir)))
+    return model_of(registry, base_directory(serving_dir))
 
 
 def object_state(directory: ObjectView, version: Version, *, hash_all: bool = False) -> BytesCheck:

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from tfx_registry.digest import walk_files
 from tfx_registry.errors import IntegrityError, InvalidModelError
 from tfx_registry.parallel import for_each
 from tfx_registry.serving.objects.bucket import Stored, open_bucket
 from tfx_registry.serving.objects.options import ObjectOptions
 from tfx_registry.serving.objects.urls import ObjectUrl
 
-__all__ = ["fetched_model"]
+__all__ = ["fetched_model", "upload_tree"]
 
 
 @contextmanager
@@ -29,7 +30,8 @@ def fetched_model(place: str, options: ObjectOptions | None = None) -> Iterator[
         options: How to use the store; None means as the environment says.
 
     Yields:
-        A local directory with the same files, gone afterwards.
+        A local directory with the same files, or the file where it is the address of an object;
+        gone afterwards.
 
     Raises:
         InvalidModelError: Nothing lies there, or it cannot be files of a directory.
@@ -40,6 +42,10 @@ def fetched_model(place: str, options: ObjectOptions | None = None) -> Iterator[
     bucket = open_bucket(url, options)
     prefix = url.key("")
     found = [o for o in bucket.objects(prefix) if not o.key.endswith("/")]
+    single = not found
+    if single:
+        prefix = url.prefix
+        found = [stored for stored in bucket.objects(prefix) if stored.key == prefix]
     if not found:
         raise InvalidModelError(
             f"cannot read the model {place!r}", "nothing lies there", "check the address"
@@ -48,7 +54,7 @@ def fetched_model(place: str, options: ObjectOptions | None = None) -> Iterator[
         root = Path(folder) / PurePosixPath(url.prefix).name
 
         def load(stored: Stored) -> None:
-            target = root / _checked(place, stored.key[len(prefix) :])
+            target = root if single else root / _checked(place, stored.key[len(prefix) :])
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as writer:
                 for block in bucket.blocks(stored):
@@ -62,11 +68,32 @@ def fetched_model(place: str, options: ObjectOptions | None = None) -> Iterator[
                 f"two objects in it cannot be files of one directory ({error})",
                 "export the model again",
             ) from error
-        if [o for o in bucket.objects(prefix) if not o.key.endswith("/")] != found:
+        now = [o for o in bucket.objects(prefix) if not o.key.endswith("/")]
+        if not single and now != found:
             raise IntegrityError(
                 f"cannot read the model {place!r}", "it changed while it was read", "repeat it"
             )
         yield root
+
+
+def upload_tree(source: Path, place: str, options: ObjectOptions | None = None) -> None:
+    """Uploads a directory, such as to where a pipeline keeps its artifacts.
+
+    Args:
+        source: The directory.
+        place: The address; what lies there under the same names stays.
+        options: How to use the store; None means as the environment says.
+
+    Raises:
+        RegistryError: See `open_bucket`.
+    """
+    url = ObjectUrl.parse(place)
+    bucket = open_bucket(url, options)
+
+    def send(file: tuple[str, Path]) -> None:
+        bucket.upload(url.key(file[0]), file[1], lambda _: None)
+
+    for_each(send, walk_files(source), bucket.options.parallel)
 
 
 def _checked(place: str, path: str) -> str:

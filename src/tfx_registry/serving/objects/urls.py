@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 
 from tfx_registry.errors import InvalidUriError
+from tfx_registry.serving.layout import base_directory
 
-__all__ = ["ObjectUrl", "is_object_url"]
+__all__ = ["ObjectUrl", "destination_of", "is_object_url"]
 
 _SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,221}", re.ASCII)
@@ -103,3 +104,19 @@ class ObjectUrl:
                 "export the model with shorter names, or publish nearer to the root",
             )
         return key
+
+
+def destination_of(place: str | os.PathLike[str]) -> str:
+    """Returns a serving base directory as the registry names it.
+
+    Args:
+        place: Its path, or its address in an object store.
+
+    Returns:
+        The one spelling of it.
+
+    Raises:
+        ServingDirectoryError: It is a path that cannot be one.
+        InvalidUriError: It is an address that cannot be one.
+    """
+    return str(ObjectUrl.parse(place) if is_object_url(place) else base_directory(place))
