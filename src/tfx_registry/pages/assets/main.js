@@ -32,4 +32,5 @@ addEventListener("resize", () => {
   for (const draw of range.redraw) draw();
 });
 if (location.hash) follow();
+performance.mark("ready");
 document.documentElement.dataset.ready = "yes";

@@ -70,7 +70,9 @@ function drawMetrics() {
   const f = frame(box, 300), scale = scaleOf(points, 14, 250);
   f.chart.setAttribute("aria-label", `${one.metric} on ${one.slice} over versions; arrow keys go from one to the next`);
   f.chart.append(drawGrid(f, scale));
-  for (const p of points) drawBounds(f, scale, p);
+  for (const name of ["lower_bound", "upper_bound", "least_by_baseline", "most_by_baseline"]) {
+    drawBound(f, scale, points, name);
+  }
   drawValues(f, scale, points);
   const known = new Map(points.map((p) => [p.number, p]));
   f.chart.append(columns(f, 8, 254, (version) => sayPoint(one, version, known.get(version.number)), $("metric-readout")), axis(f, 270));
@@ -109,31 +111,48 @@ function drawGrid(f, scale) {
   return group;
 }
 
-function drawBounds(f, scale, p) {
-  const x = f.x(indexOf.get(p.number)), x1 = x - f.step / 2, x2 = x + f.step / 2;
-  const line = (n, kind) => n !== null && Number.isFinite(n) && f.chart.append(
-    svg("line", { class: kind, x1, x2, y1: scale.y(n), y2: scale.y(n) }));
-  const shade = (y1, y2) => f.chart.append(
-    svg("rect", { class: "out", x: x1, width: f.step, y: Math.min(y1, y2), height: Math.abs(y2 - y1) }));
-  if (p.lower_bound !== null) shade(scale.y(p.lower_bound), scale.bottom);
-  if (p.upper_bound !== null) shade(scale.y(p.upper_bound), scale.top);
-  line(p.lower_bound, "b");
-  line(p.upper_bound, "b");
-  line(p.least_by_baseline, "bb");
-  line(p.most_by_baseline, "bb");
+// One line for as long as a bound stays what it is.
+function drawBound(f, scale, points, name) {
+  const kind = name.endsWith("_bound") ? "b" : "bb";
+  const far = name === "lower_bound" ? scale.bottom : scale.top;
+  let begun = null;
+  points.forEach((p, place) => {
+    const bound = p[name], next = points[place + 1];
+    if (bound === null || !Number.isFinite(bound)) return;
+    begun = begun ?? p.number;
+    if (next && next[name] === bound && indexOf.get(next.number) === indexOf.get(p.number) + 1) return;
+    const x1 = f.x(indexOf.get(begun)) - f.step / 2, x2 = f.x(indexOf.get(p.number)) + f.step / 2, y = scale.y(bound);
+    begun = null;
+    if (kind === "b") f.chart.append(svg("rect", { class: "out", x: x1, width: x2 - x1, y: Math.min(y, far), height: Math.abs(far - y) }));
+    f.chart.append(svg("line", { class: kind, x1, x2, y1: y, y2: y }));
+  });
+}
+
+const hasInterval = (p) => Number.isFinite(p.lower) && Number.isFinite(p.upper) && p.lower !== null && p.upper !== null;
+
+function drawIntervals(f, scale, points) {
+  const known = points.filter(hasInterval), x = (p) => f.x(indexOf.get(p.number));
+  if (f.step < 6) {
+    const along = (list, end) => list.map((p) => `${x(p)} ${scale.y(p[end])}`);
+    const around = [...along(known, "upper"), ...along([...known].reverse(), "lower")];
+    if (known.length) f.chart.append(svg("path", { class: "band", d: `M${around.join("L")}Z` }));
+    return;
+  }
+  const cap = Math.min(4, f.step / 4);
+  for (const p of known) {
+    const low = scale.y(p.lower), high = scale.y(p.upper), left = x(p) - cap;
+    f.chart.append(svg("path", { class: "i", d: `M${x(p)} ${low}V${high}M${left} ${low}h${2 * cap}M${left} ${high}h${2 * cap}` }));
+  }
 }
 
 function drawValues(f, scale, points) {
   const finite = points.filter((p) => Number.isFinite(p.value));
   const place = (p) => [f.x(indexOf.get(p.number)), scale.y(p.value)];
   f.chart.append(svg("polyline", { class: "value", points: finite.map((p) => place(p).join(",")).join(" ") }));
-  const r = Math.min(5, Math.max(1.5, f.step / 3)), cap = Math.min(4, f.step / 4);
-  for (const p of finite) {
+  drawIntervals(f, scale, finite);
+  const r = Math.min(5, Math.max(2.2, f.step / 3));
+  for (const p of [...finite].sort((a, b) => (a.passed === false) - (b.passed === false))) {
     const [x, y] = place(p);
-    if (Number.isFinite(p.lower) && p.lower !== null && p.upper !== null) {
-      const low = scale.y(p.lower), high = scale.y(p.upper);
-      f.chart.append(svg("path", { class: "i", d: `M${x} ${low}V${high}M${x - cap} ${low}h${2 * cap}M${x - cap} ${high}h${2 * cap}` }));
-    }
     f.chart.append(SHAPES[p.passed === null ? "undecided" : p.passed ? "passed" : "blocked"](x, y, r));
     if (servingNow.has(p.number)) f.chart.append(svg("circle", { class: "ring", cx: x, cy: y, r: r + 4 }));
   }

@@ -98,7 +98,7 @@ function axis(frame, y) {
     if (back % every === 0) {
       group.append(svg("text", { x: frame.x(index), y, "text-anchor": "middle" }, versions[index].number));
     }
-    if (back % dates === 0) {
+    if (back % dates === 0 && (back === 0 || frame.right - frame.x(index) > 110)) {
       group.append(svg("text", { x: frame.x(index), y: y + 16, class: "soft", "text-anchor":
         frame.x(index) > frame.right - 36 ? "end" : "middle" }, versions[index].time.slice(0, 10)));
     }

@@ -38,19 +38,26 @@ function drawTimeline() {
   const bottom = names.length * LANE + 6;
   const f = frame(box, bottom + 40);
   f.chart.setAttribute("aria-label", "Timeline of versions; arrow keys go from one to the next");
-  const r = Math.min(5, Math.max(1.5, f.step / 3)), middle = (lane) => lane * LANE + LANE / 2;
+  const r = Math.min(5, Math.max(2.2, f.step / 3)), middle = (lane) => lane * LANE + LANE / 2;
   names.forEach((name, lane) => f.chart.append(
     // Bars hold numbers; no line goes through them.
     svg("line", { class: "lane", x1: f.left, x2: f.right, y1: middle(lane) + (lane > 2 ? 12 : 0), y2: middle(lane) + (lane > 2 ? 12 : 0) }),
     svg("text", { x: 0, y: middle(lane) + 4 }, cut(name, f.left < 100 ? 11 : 17),
       lane > 2 && svg("title", null, serving[lane - 3].title))));
   const marks = svg("g", { "aria-hidden": "true" });
-  for (let index = range.from; index < range.to; index++) drawLife(marks, f.x(index), r, middle, versions[index]);
+  // Where marks lie close together, those of what went wrong lie on top.
+  const order = inRange().map((_, place) => range.from + place).sort((a, b) => wrong(versions[a]) - wrong(versions[b]));
+  for (const index of order) drawLife(marks, f.x(index), r, middle, versions[index]);
   serving.forEach((lane, place) => {
     for (const period of lane.periods) drawPeriod(marks, f, middle(place + 3), period);
   });
   f.chart.append(marks, columns(f, 0, bottom, sayLife, $("timeline-readout")), axis(f, bottom + 14));
   box.replaceChildren(f.chart);
+}
+
+function wrong(version) {
+  const decision = lastDecision(version.number);
+  return Number(Boolean(decision) && decision.verdict === "blocked") + Number(version.state === "rejected");
 }
 
 function drawLife(group, x, r, middle, version) {
@@ -68,7 +75,7 @@ function drawLife(group, x, r, middle, version) {
 function drawPeriod(group, f, y, period) {
   const start = f.at(Date.parse(period.start)), end = period.end ? f.at(Date.parse(period.end)) : f.right;
   if (end <= f.left || start >= f.right || (period.end && end - start < 0.2)) return;
-  const kind = `bar${period.trial ? " trial" : ""}${period.end ? "" : " now"}`;
+  const kind = `bar${end - start < 4 ? " thin" : ""}${period.trial ? " trial" : ""}${period.end ? "" : " now"}`;
   group.append(svg("rect", { class: kind, x: start, y: y - 10, rx: 3, width: Math.max(end - start - 1, 1), height: 20 }));
   if (end - start > 9 * String(period.number).length + 6) {
     group.append(svg("text", { x: (start + end) / 2, y: y + 4, "text-anchor": "middle" }, period.number));
