@@ -86,7 +86,8 @@ class ModelRegistrar(base_component.BaseComponent):
             evaluation: A TFMA evaluation of the model, recorded as its metrics.
             description: Free text.
             labels: Labels by key.
-            hyperparameters: Parameters of the training by name.
+            hyperparameters: Parameters of the training by name. What Tuner found is added where its
+                `best_hyperparameters` are in the lineage; a name given here wins.
             semantic_version: Optional semantic version.
 
         Raises:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import posixpath
 from pathlib import Path
 from typing import Any
 
 from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import standard_artifacts
 
 from tfx_registry import codec
 from tfx_registry.components import artifacts, execution
@@ -61,7 +65,10 @@ class Executor(base_executor.BaseExecutor):
                 model.uri,
                 description=exec_properties.get(DESCRIPTION) or "",
                 labels=_json(exec_properties, LABELS),
-                hyperparameters=_json(exec_properties, HYPERPARAMETERS),
+                hyperparameters={
+                    **_tuned(input_dict),
+                    **_json(exec_properties, HYPERPARAMETERS),
+                },
                 metrics=_metrics(input_dict, facts),
                 semantic_version=exec_properties.get(SEMANTIC_VERSION) or "",
                 origin=origin,
@@ -99,6 +106,20 @@ def _sources(input_dict: dict[str, list[Any]]) -> list[LineageSource]:
         for key, found in sorted(input_dict.items())
         for source in found
     ]
+
+
+def _tuned(input_dict: dict[str, list[Any]]) -> dict[str, str]:
+    """Reads what Tuner found (tfx/components/tuner/executor.py), if that is in the lineage."""
+    found: dict[str, str] = {}
+    for artifacts_of in input_dict.values():
+        for artifact in artifacts_of:
+            if artifact.type_name != standard_artifacts.HyperParameters.TYPE_NAME:
+                continue
+            for name in sorted(fileio.listdir(artifact.uri)):
+                with fileio.open(posixpath.join(artifact.uri, name)) as stream:
+                    values = json.loads(stream.read()).get("values", {})
+                found.update({str(key): str(value) for key, value in values.items()})
+    return found
 
 
 def _metrics(input_dict: dict[str, list[Any]], facts: ModelFacts) -> list[Metric]:
