@@ -18,11 +18,14 @@ from tfx_registry.registry.events import (
     Adopted,
     BytesFound,
     BytesRemoved,
+    Event,
     IntentDropped,
     Payload,
     Promoted,
     RollbackStarted,
     RolledBack,
+    RolloutDropped,
+    RolloutStarted,
 )
 from tfx_registry.registry.promotions import trail_before
 from tfx_registry.registry.writer import RegistryWriter
@@ -158,6 +161,34 @@ class Deployments(RegistryWriter):
                     todo,
                 )
         return version
+
+    def undone_rollout(self, model: str, destination: str) -> Deployment | None:
+        """Returns the last rollout in a directory, if it came to nothing and nothing came after it.
+
+        Args:
+            model: Name of the model; it need not exist.
+            destination: The serving base directory.
+
+        Returns:
+            The rollout as it was begun; None also where servers load by a model config, whose
+            rollouts leave nothing that has to be undone.
+        """
+        head = self._store.read_head(model)
+        serving = head.deployments.get(destination) if head else None
+        if head is None or (serving is not None and serving.config is not None):
+            return None
+        begun: Deployment | None = None
+        undone: Deployment | None = None
+        first = serving.seq + 1 if serving is not None else 1
+        for event in self._store.read_events(model, first, head.seq):
+            payload = event.payload
+            if getattr(payload, "destination", None) != destination:
+                continue
+            if isinstance(payload, RolloutStarted):
+                begun, undone = _begun(event, payload), None
+            elif isinstance(payload, RolloutDropped):
+                begun, undone = None, begun
+        return undone
 
     def reason_of(self, model: str, seq: int) -> str:
         """Returns why an event was recorded, in the words of who did it; "" if there is none."""
@@ -351,3 +382,10 @@ class Deployments(RegistryWriter):
 
         self._commit(model, plan, actor, "")
         return self.get(model, number)
+
+
+def _begun(event: Event, payload: RolloutStarted) -> Deployment:
+    return Deployment(
+        payload.destination, payload.alias, payload.number, event.seq, event.time, event.actor,
+        config=payload.config,
+    )  # fmt: skip

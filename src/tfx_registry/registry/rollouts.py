@@ -10,7 +10,6 @@ from tfx_registry.records import ConfigTarget, Deployment, Head, Version
 from tfx_registry.registry.events import (
     CanaryEnded,
     CanaryStarted,
-    Event,
     Payload,
     Promoted,
     RolloutDropped,
@@ -305,34 +304,6 @@ class Rollouts(Promotions):
 
         self._commit(model, plan, actor, reason)
 
-    def undone_rollout(self, model: str, destination: str) -> Deployment | None:
-        """Returns the last rollout in a directory, if it came to nothing and nothing came after it.
-
-        Args:
-            model: Name of the model; it need not exist.
-            destination: The serving base directory.
-
-        Returns:
-            The rollout as it was begun; None also where servers load by a model config, whose
-            rollouts leave nothing that has to be undone.
-        """
-        head = self._store.read_head(model)
-        serving = head.deployments.get(destination) if head else None
-        if head is None or (serving is not None and serving.config is not None):
-            return None
-        begun: Deployment | None = None
-        undone: Deployment | None = None
-        first = serving.seq + 1 if serving is not None else 1
-        for event in self._store.read_events(model, first, head.seq):
-            payload = event.payload
-            if getattr(payload, "destination", None) != destination:
-                continue
-            if isinstance(payload, RolloutStarted):
-                begun, undone = _begun(event, payload), None
-            elif isinstance(payload, RolloutDropped):
-                begun, undone = None, begun
-        return undone
-
     def record_servers(
         self,
         model: str,
@@ -380,13 +351,6 @@ def check_no_trial(head: Head | None, alias: str) -> None:
                 "promote it with --stable, or end the trial with 'tfx-registry abort'; that moves "
                 "the alias",
             )
-
-
-def _begun(event: Event, payload: RolloutStarted) -> Deployment:
-    return Deployment(
-        payload.destination, payload.alias, payload.number, event.seq, event.time, event.actor,
-        config=payload.config,
-    )  # fmt: skip
 
 
 def _storable(text: str) -> str:
