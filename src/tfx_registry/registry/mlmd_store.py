@@ -110,15 +110,27 @@ class MlmdStore:
         few = len(numbers) <= _CHANGED_AT_ONCE
         prefix = _version_id(model, "")
         for ids in _batches([f"{prefix}{n}" for n in numbers]):
+            if not few and self._session.uri.scheme != "grpc":
+                versions.update(self._read_later(ids))
+                continue
             nodes = self._find("artifacts", ids)
             if few:
                 self._ids.update({node.external_id: node.id for node in nodes})
             for node in nodes:
                 if node.state == _DELETED:
                     continue  # taken out by a repair
-                number = int(node.external_id.rpartition("@")[2])
-                versions[number] = read_version(node, now=few)
+                version = read_version(node)
+                versions[version.number] = version
         return versions
+
+    def _read_later(self, ids: list[str]) -> dict[int, Version]:
+        """Finds versions, without reading them before they are looked at."""
+        from tfx_registry.registry import mlmd_slim
+
+        try:
+            return self._session.read(lambda s: mlmd_slim.find_versions(s, ids))
+        except NothingFoundError:
+            return {}
 
     def read_events(self, model: str, first: int, last: int) -> list[Event]:
         """See `store.Store`."""

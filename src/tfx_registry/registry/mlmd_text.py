@@ -13,7 +13,7 @@ from typing import Any
 
 from tfx_registry import codec
 from tfx_registry.records import Version
-from tfx_registry.registry.unread import read_now, unread
+from tfx_registry.registry.unread import read_now
 
 __all__ = [
     "RECORD",
@@ -26,6 +26,8 @@ __all__ = [
     "read_record",
     "read_text",
     "read_version",
+    "split_version_id",
+    "version_of",
     "write_record",
     "write_text",
 ]
@@ -109,23 +111,32 @@ def read_text(node: Any) -> str:
     return decode_text(text) if "~" in text else text
 
 
-def read_version(node: Any, *, now: bool = True) -> Version:
+def read_version(node: Any) -> Version:
     """Returns the version that a node holds.
-
-    Equal text is the same version, and a version does not change: so the versions of the last
-    reads are kept by their text, and shared by all who read them. The store is asked each time.
-
-    Args:
-        node: The node.
-        now: Whether the text is read at once, and not when the version is first looked at.
 
     Raises:
         IntegrityError: The record is none of that version.
     """
-    text = read_text(node)
-    make = _kept_version if len(text) <= _KEPT_LENGTH else _version
-    version = make(node.external_id, text)
-    return read_now(version) if now else version
+    model, number = split_version_id(node.external_id)
+    return read_now(model, number, functools.partial(version_of, read_text(node)))
+
+
+def split_version_id(external_id: str) -> tuple[str, int]:
+    """Returns the key of the model and the number that the external id of a version holds."""
+    model, _, number = external_id.removeprefix(VERSION_KEY).rpartition("@")
+    return model, int(number)
+
+
+def version_of(text: str) -> Version:
+    """Returns the version of which this is the text.
+
+    Equal text is the same version, and a version does not change: so the versions of the last
+    reads are kept by their text, and shared by all who read them. The store is asked each time.
+
+    Raises:
+        ValueError: It is the text of none.
+    """
+    return _kept_version(text) if len(text) <= _KEPT_LENGTH else _version(text)
 
 
 def forget_versions() -> None:
@@ -133,9 +144,8 @@ def forget_versions() -> None:
     _kept_version.cache_clear()
 
 
-def _version(external_id: str, text: str) -> Version:
-    model, _, number = external_id.removeprefix(VERSION_KEY).rpartition("@")
-    return unread(model, int(number), text)
+def _version(text: str) -> Version:
+    return codec.decode(Version, codec.loads(text))
 
 
 _kept_version = functools.lru_cache(maxsize=_KEPT)(_version)

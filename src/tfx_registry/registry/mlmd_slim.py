@@ -1,0 +1,82 @@
+"""Versions as they come out of ML Metadata, with as little work as can be done.
+
+To list a hundred versions is mostly the work of making Python objects of ML Metadata's answer. Its
+bytes are read here as a message that has three fields of each artifact, and keeps the properties as
+bytes; these are read when somebody looks at the version.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from ml_metadata.proto import metadata_store_pb2 as pb
+from ml_metadata.proto import metadata_store_service_pb2 as service
+
+from tfx_registry.records import Version
+from tfx_registry.registry.mlmd_text import read_text, split_version_id, version_of
+from tfx_registry.registry.unread import unread
+
+__all__ = ["find_versions"]
+
+_METHOD = "GetArtifactsByExternalIds"
+_FIELD = descriptor_pb2.FieldDescriptorProto
+
+
+def find_versions(store: Any, external_ids: list[str]) -> dict[int, Version]:
+    """Finds versions of one model by their external ids.
+
+    Args:
+        store: A `MetadataStore` on a database; not one on a gRPC server, whose client reads answers
+            itself.
+        external_ids: External ids of versions.
+
+    Returns:
+        The versions that there are, by number; none of them is read yet.
+    """
+    request = service.GetArtifactsByExternalIdsRequest(external_ids=external_ids)
+    answer = _answer_class()()
+    store._call(_METHOD, request, answer)
+    found = {}
+    for artifact in answer.artifacts:
+        if artifact.state != pb.Artifact.DELETED:  # else a repair took it out
+            model, number = split_version_id(artifact.external_id)
+            read = functools.partial(_read, list(artifact.custom_properties))
+            found[number] = unread(model, number, read)
+    return found
+
+
+def _read(properties: list[bytes]) -> Version:
+    artifact = pb.Artifact()
+    for data in properties:
+        entry = pb.Artifact.CustomPropertiesEntry.FromString(data)
+        artifact.custom_properties[entry.key].CopyFrom(entry.value)
+    return version_of(read_text(artifact))
+
+
+@functools.cache
+def _answer_class() -> Any:
+    """Makes the class of the answer, with the numbers that ML Metadata's own fields have."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="tfx_registry/registry/slim.proto", package="tfx_registry.registry", syntax="proto2"
+    )
+    artifact, answer = (file.message_type.add(name=name) for name in ("Artifact", "Answer"))
+    numbers = pb.Artifact.DESCRIPTOR.fields_by_name
+    for name, kind, label in (
+        ("state", _FIELD.TYPE_INT32, _FIELD.LABEL_OPTIONAL),
+        ("external_id", _FIELD.TYPE_STRING, _FIELD.LABEL_OPTIONAL),
+        ("custom_properties", _FIELD.TYPE_BYTES, _FIELD.LABEL_REPEATED),
+    ):
+        artifact.field.add(name=name, number=numbers[name].number, type=kind, label=label)
+    whole = service.GetArtifactsByExternalIdsResponse.DESCRIPTOR.fields_by_name["artifacts"]
+    answer.field.add(
+        name="artifacts", number=whole.number, label=_FIELD.LABEL_REPEATED,
+        type=_FIELD.TYPE_MESSAGE, type_name=".tfx_registry.registry.Artifact",
+    )  # fmt: skip
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    descriptor = pool.FindMessageTypeByName("tfx_registry.registry.Answer")
+    if hasattr(message_factory, "GetMessageClass"):
+        return message_factory.GetMessageClass(descriptor)
+    return message_factory.MessageFactory(pool).GetPrototype(descriptor)  # before protobuf 4.22
