@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -480,6 +482,29 @@ def test_stored_bytes_that_belong_to_nothing_go(quick: World, memory: Memory) ->
     memory.put(".tfx_registry/versions/77.json", b"{}")
     memory.put(".tfx_registry/blobs/" + "0" * 64)
     assert reconcile(quick.registry, quick.url).actions == (), "nobody knows what 77 needs"
+
+
+def test_bytes_that_a_store_holds_are_not_gone(quick: World, memory: Memory) -> None:
+    """A local directory that loses a version knows of its copy in a store."""
+    base = quick.folder / "serving"
+    quick.promote()
+    promote(quick.registry, MODEL, 1, base)
+    (quick.folder / "model1").rename(quick.folder / "elsewhere")
+    shutil.rmtree(base / "1")
+    (base / "other").mkdir()
+    reconcile(quick.registry, base)
+    version = quick.registry.get(MODEL, 1)
+    assert (version.removed_from, version.bytes_gone) == ((str(base),), False)
+
+
+def test_without_its_note_a_directory_is_still_for_its_model(quick: World, memory: Memory) -> None:
+    quick.promote()
+    memory.drop(".tfx_registry/model")
+    quick.in_order()
+    quick.registry.register("gull", quick.folder / "model1")
+    quick.registry.override("gull", 1, reason="x", expires=datetime.timedelta(days=1))
+    with pytest.raises(RefusedError, match="for the model 'penguin'"):
+        promote(quick.registry, "gull", 1, quick.url)
 
 
 # Several at the same time.

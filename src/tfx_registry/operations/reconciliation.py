@@ -17,7 +17,7 @@ from tfx_registry.errors import NotFoundError, ServingDirectoryError
 from tfx_registry.names import model_key
 from tfx_registry.operations.recovery import bring_back, find_unfinished, forget, recover
 from tfx_registry.operations.rollouts import settle
-from tfx_registry.operations.site import Site, holds, is_used, model_of, open_site, sources
+from tfx_registry.operations.site import Site, holds, is_used, model_of, open_site, sources, stored
 from tfx_registry.operations.undone import undone_problems
 from tfx_registry.records import Deployment, Version
 from tfx_registry.registry import ModelRegistry
@@ -313,7 +313,8 @@ class _Work:
             version.number,
             self.site.destination,
             cause="missing",
-            last=not any(holds(place, version) for place in places),
+            last=not any(holds(place, version) for place in places)
+            and not stored(version, self.site.head()),
             actor=self.site.actor,
             reason="found by reconcile",
         )

@@ -18,7 +18,7 @@ from tfx_registry.digest import walk_files
 from tfx_registry.errors import InvalidInputError, ModelServerError
 from tfx_registry.operations.config_entry import find_entry, is_listed
 from tfx_registry.operations.recovery import recover
-from tfx_registry.operations.site import Site, check_owner, holds, open_site, sources
+from tfx_registry.operations.site import Site, check_owner, holds, open_site, sources, stored
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory, list_version_directories
@@ -282,7 +282,7 @@ def _doubts(version: Version, base: Path, paths: list[Path]) -> Iterator[str]:
 def _removal(version: Version, head: Head, base: Path, paths: list[Path]) -> Removal:
     size = sum(file.stat().st_size for path in paths for _, file in walk_files(path))
     elsewhere = (path for path in sources(version, head, base) if path not in paths)
-    last = not any(holds(path, version) for path in elsewhere)
+    last = not any(holds(path, version) for path in elsewhere) and not stored(version, head)
     return Removal(version.number, tuple(map(str, paths)), size, last)
 
 

@@ -14,10 +14,11 @@ from tfx_registry.names import model_key
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import ServingDirectory, base_directory
+from tfx_registry.serving.objects import is_object_url
 from tfx_registry.serving.receipts import Bytes, BytesCheck, check_bytes, write_receipt
 from tfx_registry.serving.shelf import Shelf
 
-__all__ = ["Site", "check_owner", "holds", "is_used", "model_of", "open_site", "sources"]
+__all__ = ["Site", "check_owner", "holds", "is_used", "model_of", "open_site", "sources", "stored"]
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,15 @@ def sources(version: Version, head: Head, base: Path) -> list[Path]:
     own = base / str(version.number)
     places = (path for path in dict.fromkeys(found) if path != own)
     return [path for path in places if os.path.isdir(path)]  # noqa: PTH112 - one may not look: False
+
+
+def stored(version: Version, head: Head) -> bool:
+    """Tells whether an object store holds the bytes of a version; asks none if none is known."""
+    if not any(is_object_url(place) for place in (version.uri, *head.deployments)):
+        return False
+    from tfx_registry.operations.objects.site import held_in_stores
+
+    return held_in_stores(version, head)
 
 
 def holds(path: Path, version: Version) -> bool:

@@ -56,7 +56,7 @@ def prune_objects(
     """
     if dry_run:
         directory = ObjectView.open(url)
-        check_object_owner(directory, model)
+        check_object_owner(registry, directory, model)
         return _plan(registry, model, directory, now, keep_last, loaded)
     with open_object_site(registry, model, url, actor=actor) as site:
         recovered = tuple(recover_objects(site))

@@ -37,6 +37,7 @@ __all__ = [
     "ObjectSite",
     "check_object_owner",
     "held_elsewhere",
+    "held_in_stores",
     "model_at",
     "model_of_objects",
     "object_state",
@@ -156,23 +157,30 @@ def open_object_site(
     """
     registry.check_may_promote(model, actor)
     with hold_directory(url) as directory:
-        check_object_owner(directory, model)
+        check_object_owner(registry, directory, model)
         yield ObjectSite(registry, model, directory, actor)
 
 
-def check_object_owner(directory: ObjectView, model: str) -> None:
-    """Refuses a directory that is for another model.
+def check_object_owner(registry: ModelRegistry, directory: ObjectView, model: str) -> None:
+    """Refuses a directory that is for another model, by its own note or by the registry.
 
     Raises:
         RefusedError: It is.
     """
-    owner = directory.owner()
+    owner, place = directory.owner(), str(directory.url)
+    if not owner:
+        users = [head for head in registry.list_models() if _is_used(head, place)]
+        owner = model_key(users[0].model) if users else ""
     if owner and owner != model_key(model):
         raise RefusedError(
             f"cannot use {str(directory.url)!r} for {model!r}",
             f"the directory is for the model {owner!r}",
             f"name {owner!r}, or the directory of {model!r}",
         )
+
+
+def _is_used(head: Head, place: str) -> bool:
+    return place in head.deployments or place in head.unfinished
 
 
 def model_of_objects(registry: ModelRegistry, directory: ObjectView) -> str:
@@ -183,8 +191,7 @@ def model_of_objects(registry: ModelRegistry, directory: ObjectView) -> str:
     """
     owner, place = directory.owner(), str(directory.url)
     for head in registry.list_models():
-        places = {**head.deployments, **head.unfinished}
-        if model_key(head.model) == owner or (not owner and place in places):
+        if model_key(head.model) == owner or (not owner and _is_used(head, place)):
             return head.model
     raise NotFoundError(
         f"nothing is known of the serving directory {place!r}",
@@ -267,6 +274,19 @@ def held_elsewhere(version: Version, head: Head, here: str) -> bool:
             if holds(path, version):
                 return True
     return False
+
+
+def held_in_stores(version: Version, head: Head) -> bool:
+    """Tells whether an object store holds the bytes of a version; asks the stores only."""
+    for place in filter(is_object_url, head.deployments):
+        view = ObjectView.open(ObjectUrl.parse(place))
+        record = view.record(version.number, version.facts.manifest)
+        if record is not None and view.holds_blobs(record):
+            return True
+    if not is_object_url(version.uri):
+        return False
+    with _local(version.uri) as path:
+        return holds(path, version)
 
 
 @contextmanager

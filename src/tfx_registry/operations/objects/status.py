@@ -38,7 +38,7 @@ def status_of_objects(
     """
     directory = ObjectView.open(url)
     name = model if model is not None else model_of_objects(registry, directory)
-    check_object_owner(directory, name)
+    check_object_owner(registry, directory, name)
     head = registry.head(name)
     place = str(url)
     now = head.deployments.get(place)
