@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import re
 from pathlib import Path
@@ -157,6 +158,45 @@ def test_lineage_leads_from_data_over_run_and_version_to_the_deployment(
     assert "examples" in browser.text("#lineage-graph table")
     browser.find('#lineage-graph a[href="#lineage=9"]').click()
     browser.until("return document.querySelector('#lineage-select').value.startsWith('9')")
+
+
+PIPELINE = ("gen", "examples", "stats", "statistics", "infer", "schema", "train", "model")
+
+
+@pytest.mark.parametrize("circle", [False, True])
+def test_arrows_of_a_lineage_lead_to_the_right(
+    browser: Any, document: dict[str, Any], tmp_path: Path, circle: bool
+) -> None:
+    """Also where data is used again later, which a walk by the shortest way would draw wrong."""
+    changed = copy.deepcopy(document)
+    graph = changed["lineage"]["11"]
+    kinds = {name: "artifact" if place % 2 else "execution" for place, name in enumerate(PIPELINE)}
+    graph["nodes"] = [node for node in graph["nodes"] if node["kind"] != "artifact"] + [
+        {"id": name, "kind": kind, "label": name, "type": "", "uri": "", "properties": {}}
+        for name, kind in kinds.items()
+    ]
+    steps = [*itertools.pairwise(PIPELINE), ("model", graph["root"])]
+    steps += [("examples", "train"), ("schema", "train"), ("examples", graph["root"])]
+    steps += [("model", "gen")] if circle else []
+    graph["edges"] = [{"source": a, "target": b, "role": ""} for a, b in steps]
+    target = tmp_path / "page.html"
+    target.write_text(render_page(changed), encoding="utf-8")
+    browser.open(target.as_uri() + "#lineage=11")
+    assert browser.complaints() == []
+    x = dict(
+        browser.run(
+            "return [...document.querySelectorAll('#lineage-graph g.node')].map((node) =>"
+            " [node.querySelector('title').textContent,"
+            "  +node.querySelector('rect').getAttribute('x')])"
+        )
+    )
+    if not circle:
+        order = [x[name] for name in PIPELINE] + [x["penguin:11 (serving, @production)"]]
+        assert order == sorted(order)
+        assert len(set(order)) == 9
+    root = browser.find("#lineage-graph g.node.root").rect["x"]
+    region = browser.find("#lineage-graph .graph").rect
+    assert region["x"] <= root <= region["x"] + region["width"]
 
 
 def test_history_is_filtered(browser: Any, page: str) -> None:

@@ -33,6 +33,18 @@ def test_report_writes_the_page(
     }  # fmt: skip
 
 
+def test_report_can_leave_out_old_versions(
+    uri: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with ModelRegistry.open(uri) as registry:
+        registry.register("penguin", tmp_path / "model")
+    assert main(["--registry", uri, "report", "penguin", "--out", "-", "--newest", "1"]) == 0
+    page = capfd.readouterr().out
+    assert '<tr id="v2"' in page
+    assert '<tr id="v1"' not in page
+    assert "1 older version is left out" in page
+
+
 def test_report_to_stdout_is_the_page_alone(uri: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--registry", uri, "report", "penguin", "--out", "-"]) == 0
     out = capfd.readouterr().out

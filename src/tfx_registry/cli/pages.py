@@ -18,8 +18,11 @@ __all__ = ["report", "ui"]
 @click.option(
     "--out", required=True, type=click.Path(), metavar="FILE", help="The page; - for stdout."
 )
+@click.option(
+    "--newest", type=click.IntRange(min=1), metavar="N", help="Only the newest N versions."
+)
 @pass_settings
-def report(settings: Settings, model: str, out: str) -> None:
+def report(settings: Settings, model: str, out: str, newest: int | None) -> None:
     """Write the page about MODEL: one HTML file that needs nothing else.
 
     What serves and since when, a timeline, metrics with intervals and thresholds, the decision on
@@ -30,7 +33,7 @@ def report(settings: Settings, model: str, out: str) -> None:
     from tfx_registry.pages import model_page
 
     with settings.open() as registry:
-        page = model_page(registry, model)
+        page = model_page(registry, model, newest=newest)
     with files.target(out) as write:
         write(page)
     if out != "-":

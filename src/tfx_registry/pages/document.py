@@ -269,6 +269,7 @@ def _override(event: Event) -> dict[str, Any]:
         "event": event.seq,
         "time": event.time,
         "expires": event.payload.expires,
+        "alias": event.payload.alias,
         "actor": event.actor,
         "reason": event.reason,
     }

@@ -49,13 +49,16 @@ _SHORT = 160
 _REASONS = 3
 
 
-def model_page(registry: Lineage, model: str, *, made: str | None = None) -> str:
+def model_page(
+    registry: Lineage, model: str, *, made: str | None = None, newest: int | None = None
+) -> str:
     """Writes the page about a model.
 
     Args:
         registry: The registry; nothing is written to it.
         model: Name of the model.
         made: The time of the page in UTC, as stored times are written; None means now.
+        newest: Only so many versions, the newest; None means all.
 
     Returns:
         The HTML text. It loads nothing, so it can be mailed, archived, or opened from a disk.
@@ -63,7 +66,7 @@ def model_page(registry: Lineage, model: str, *, made: str | None = None) -> str
     Raises:
         NotFoundError: There is no such model.
     """
-    return render_page(model_document(registry, model, made=made))
+    return render_page(model_document(registry, model, made=made, newest=newest))
 
 
 def render_page(document: Mapping[str, Any], *, live: Mapping[str, str] | None = None) -> str:

@@ -1,6 +1,6 @@
 // The lineage as a picture: data on the left, then runs, the version, and what came of it.
 
-const BOX = { width: 236, height: 46, gapX: 48, gapY: 14, most: 9 };
+const BOX = { width: 236, height: 46, gapX: 48, gapY: 14, lane: 12, most: 9 };
 
 // The page of a single version leads to the pages of others; the model page holds all of them.
 const single = live && live.single;
@@ -63,25 +63,27 @@ function recordedGraph(number) {
   return withRun({ root, nodes, edges, truncated: false }, number);
 }
 
-// Columns by the distance from the version; what leads to it has negative ones.
+// Columns by the longest way to the version, so that every arrow goes to the right; what leads to
+// the version has negative ones.
 function columnsOf(graph) {
   const column = new Map([[graph.root, 0]]);
-  const walk = (step, from, to) => {
-    let edge = [graph.root];
-    for (let depth = 1; edge.length; depth++) {
-      const next = [];
-      for (const id of edge) {
-        for (const e of graph.edges) {
-          if (e[from] !== id || column.has(e[to])) continue;
-          column.set(e[to], depth * step);
-          next.push(e[to]);
-        }
-      }
-      edge = next;
+  const walk = (from, to, sign) => {
+    const next = grouped(graph.edges, (edge) => edge[from]), depth = new Map(), open = new Set();
+    const reach = (id) => {
+      if (id === graph.root) return 0;
+      if (depth.has(id) || open.has(id)) return depth.get(id) ?? null;
+      open.add(id);
+      const ways = (next.get(id) || []).map((edge) => reach(edge[to])).filter((way) => way !== null);
+      depth.set(id, ways.length ? 1 + Math.max(...ways) : null);
+      return depth.get(id);
+    };
+    for (const node of graph.nodes) {
+      const way = column.has(node.id) ? null : reach(node.id);
+      if (way !== null) column.set(node.id, sign * way);
     }
   };
-  walk(-1, "target", "source");
-  walk(1, "source", "target");
+  walk("source", "target", -1);
+  walk("target", "source", 1);
   // A baseline leads to a decision and not to the version: it stands beside the version.
   for (const node of graph.nodes) if (!column.has(node.id)) column.set(node.id, 0);
   return column;
@@ -89,19 +91,28 @@ function columnsOf(graph) {
 
 const KINDS = { artifact: "data", execution: "run", version: "version", decision: "decision", alias: "alias", deployment: "deployment", event: "event" };
 
-function lineageNode(graph, node, x, y) {
+// Two lines about a node: what kind of thing it is, and which.
+function wordsOf(node) {
   const seen = node.properties || {};
-  const kind = (node.type && node.type !== "run" && node.kind !== "decision" && node.kind !== "deployment" && node.kind !== "event" ? node.type : KINDS[node.kind] || node.kind) +
-    (seen.current === "yes" ? ", now" : seen.until ? `, until ${moment(seen.until)}` : "");
-  const parts = node.kind === "version" && /^(.*) \((.*)\)$/.exec(node.label);
-  const text = parts ? parts[1] : node.type && node.label.startsWith(node.type + " ") ? node.label.slice(node.type.length + 1) : node.label;
+  const when = seen.current === "yes" ? ", now" : seen.until ? `, until ${moment(seen.until)}` : "";
+  const parts = node.kind === "version" ? /^(.*) \((.*)\)$/.exec(node.label) : node.kind === "execution" && /^(.*), run (.*)$/.exec(node.label);
+  if (parts) return [`${KINDS[node.kind]}${node.kind === "version" ? "," : ""} ${parts[2]}`, middleCut(parts[1], 28)];
+  // The ends of paths are what differs.
+  if (node.kind === "artifact") return [node.type || "data", tail(node.label.slice(node.type ? node.type.length + 1 : 0), 28)];
+  return [(KINDS[node.kind] || node.kind) + when, middleCut(node.label, 28)];
+}
+
+const tail = (text, length) => (text.length <= length ? text : "…" + text.slice(1 - length));
+
+function lineageNode(graph, node, x, y) {
+  const seen = node.properties || {}, [kind, text] = wordsOf(node);
   const blocked = seen.verdict === "blocked" || /\(blocked/.test(node.label);
   const name = `node ${node.kind}${node.id === graph.root ? " root" : ""}${seen.current === "yes" ? " now" : ""}${blocked ? " blocked" : ""}`;
   const own = node.kind === "version" && (seen.model === undefined || seen.model === doc.model) && Number(seen.number);
   const box = svg("g", { class: name }, svg("title", null, node.label),
     svg("rect", { x, y, width: BOX.width, height: BOX.height, rx: node.kind === "execution" ? 20 : 4 }),
-    svg("text", { class: "kind", x: x + 12, y: y + 18 }, cut(parts ? `version, ${parts[2]}` : kind, 29)),
-    svg("text", { x: x + 12, y: y + 36 }, middleCut(text, 28)));
+    svg("text", { class: "kind", x: x + 12, y: y + 18 }, cut(kind, 29)),
+    svg("text", { x: x + 12, y: y + 36 }, text));
   return own && (single || indexOf.has(own)) && node.id !== graph.root ? svg("a", { href: lineageAddress(own) }, box) : box;
 }
 
@@ -117,32 +128,45 @@ function drawLineage(box, graph, whole) {
     if (stack.length > BOX.most) left.push(...stack.splice(BOX.most));
   }
   const tallest = Math.max(...order.map((key) => stacks.get(key).length));
-  const height = tallest * (BOX.height + BOX.gapY) + 10, width = order.length * (BOX.width + BOX.gapX) - BOX.gapX + 10;
+  const boxes = tallest * (BOX.height + BOX.gapY) + 10;
+  const isLong = (edge) => column.get(edge.target) - column.get(edge.source) > 1;
+  // Arrows that pass other columns go around below the boxes, those from one box together.
+  const around = [...new Set(graph.edges.filter(isLong).map((edge) => edge.source))];
+  const height = boxes + around.length * BOX.lane + 4, width = order.length * (BOX.width + BOX.gapX) - BOX.gapX + 10;
   const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Lineage: ${graph.nodes.length} things; the list below says the same in words` });
   const nodes = svg("g"), edges = svg("g");
   order.forEach((key, c) => {
-    const stack = stacks.get(key), top = (height - stack.length * (BOX.height + BOX.gapY) + BOX.gapY) / 2;
+    const stack = stacks.get(key), top = (boxes - stack.length * (BOX.height + BOX.gapY) + BOX.gapY) / 2;
     stack.forEach((node, row) => {
       const x = 5 + c * (BOX.width + BOX.gapX), y = top + row * (BOX.height + BOX.gapY);
       place.set(node.id, { x, y });
       nodes.append(lineageNode(graph, node, x, y));
     });
   });
-  for (const edge of graph.edges) drawEdge(edges, place.get(edge.source), place.get(edge.target), edge.role);
+  for (const edge of graph.edges) {
+    const lane = isLong(edge) ? boxes + around.indexOf(edge.source) * BOX.lane : null;
+    drawEdge(edges, place.get(edge.source), place.get(edge.target), edge.role, lane);
+  }
   picture.append(edges, nodes);
-  box.replaceChildren(el("div", { class: "graph", tabindex: 0, role: "region", "aria-label": "Picture of the lineage" }, picture),
+  const region = el("div", { class: "graph", tabindex: 0, role: "region", "aria-label": "Picture of the lineage" }, picture);
+  box.replaceChildren(region,
     el("p", { class: "soft" }, left.length ? `${left.length} more are in the list. ` : "", graph.truncated ? "The walk back ended at its bound; there is more. " : "",
       whole ? "" : "This is what was recorded with the version; tfx-registry lineage shows what the store knows beside it."),
     lineageList(graph));
+  // The version and what came of it are in sight; where it came from is to the left.
+  region.scrollLeft = place.get(graph.root).x + 2 * BOX.width + BOX.gapX + 20 - region.clientWidth;
 }
 
-function drawEdge(group, from, to, role) {
+function drawEdge(group, from, to, role, lane) {
   if (!from || !to) return;
-  const y1 = from.y + BOX.height / 2, y2 = to.y + BOX.height / 2;
-  const sameColumn = Math.abs(from.x - to.x) < 1;
-  const x1 = from.x + BOX.width, x2 = sameColumn ? to.x + BOX.width : to.x, bend = sameColumn ? 30 : BOX.gapX / 2;
-  const d = sameColumn ? `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 + bend} ${y2} ${x2 + 7} ${y2}` : `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 7} ${y2}`;
-  const tip = sameColumn ? `M${x2} ${y2}l8 -4v8Z` : `M${x2} ${y2}l-8 -4v8Z`;
+  const y1 = from.y + BOX.height / 2, y2 = to.y + BOX.height / 2, x1 = from.x + BOX.width, half = BOX.gapX / 2;
+  const beside = Math.abs(from.x - to.x) < 1, x2 = beside ? to.x + BOX.width : to.x, end = beside ? x2 + 7 : x2 - 7;
+  let d = `M${x1} ${y1}C${x1 + half} ${y1} ${end + (beside ? half : -half)} ${y2} ${end} ${y2}`;
+  if (lane !== null) {
+    const down = x1 + half, up = x2 - half;
+    d = `M${x1} ${y1}C${down} ${y1} ${x1 + 4} ${lane} ${down} ${lane}H${up}C${x2 - 4} ${lane} ${up} ${y2} ${end} ${y2}`;
+  }
+  const tip = beside ? `M${x2} ${y2}l8 -4v8Z` : `M${x2} ${y2}l-8 -4v8Z`;
   group.append(svg("path", { class: "edge", d }, role && svg("title", null, role)), svg("path", { class: "tip", d: tip }));
 }
 

@@ -94,7 +94,7 @@ function peopleBlock(version) {
     word.approved ? "▲ approved by " : "▼ rejected by ", theirs(word.actor), `, ${moment(word.time)}`, word.reason && [": ", theirs(word.reason)]));
   const overrides = (overridesOf.get(version.number) || []).map((override) => el("div", { class: "verdict override" },
     el("strong", null, "! Gate overridden"),
-    el("p", null, `from ${moment(override.time)} to ${moment(override.expires)} by `, theirs(override.actor), ": ", theirs(override.reason))));
+    el("p", null, override.alias ? `for @${override.alias}, ` : "", `from ${moment(override.time)} to ${moment(override.expires)} by `, theirs(override.actor), ": ", theirs(override.reason))));
   return el("div", null, overrides, words.length > 0 && el("ul", null, words));
 }
 
