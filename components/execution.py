@@ -11,7 +11,7 @@ from tfx.types import artifact_utils
 from tfx_registry.errors import InvalidInputError
 from tfx_registry.gate import normalize_location
 from tfx_registry.inspection import code_revision, installed_libraries
-from tfx_registry.records import Origin
+from tfx_registry.records import Origin, PipelineRun
 from tfx_registry.registry import ModelRegistry
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "optional_artifact",
     "origin_of",
     "properties_of",
+    "run_of",
     "single_artifact",
 ]
 
@@ -81,22 +82,39 @@ def properties_of(artifact: Any) -> dict[str, str]:
     return values
 
 
-def origin_of(context: Any, artifact_uri: str) -> Origin:
+def run_of(context: Any) -> PipelineRun:
     """Finds out which run an executor belongs to.
 
     Args:
         context: The executor's context, or None; orchestrators fill in different parts of it.
-        artifact_uri: URI of the Model artifact.
 
     Returns:
         What is known; "" for what is not.
     """
     info = getattr(context, "pipeline_info", None)
     node = getattr(context, "pipeline_node", None)
-    return Origin(
+    return PipelineRun(
         pipeline_name=getattr(info, "id", "") or os.environ.get(_AIRFLOW_DAG, ""),
         run_id=getattr(context, "pipeline_run_id", None) or os.environ.get(_AIRFLOW_RUN, ""),
         node_id=node.node_info.id if node is not None else "",
+    )
+
+
+def origin_of(context: Any, artifact_uri: str) -> Origin:
+    """Finds out what made a version.
+
+    Args:
+        context: The executor's context, or None.
+        artifact_uri: URI of the Model artifact.
+
+    Returns:
+        What is known; "" for what is not.
+    """
+    run = run_of(context)
+    return Origin(
+        pipeline_name=run.pipeline_name,
+        run_id=run.run_id,
+        node_id=run.node_id,
         artifact_uri=normalize_location(artifact_uri),
         code_revision=code_revision(),
         libraries=installed_libraries(),

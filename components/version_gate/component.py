@@ -13,9 +13,10 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import proto_utils
 
 from tfx_registry import codec, names
-from tfx_registry.components import driver
 from tfx_registry.components.artifacts import GateReport, ModelVersion
 from tfx_registry.components.version_gate import executor
+from tfx_registry.components.version_gate.data_identity import DEFAULT_SPLITS
+from tfx_registry.components.version_gate.driver import VersionGateDriver
 from tfx_registry.components.version_gate.own_evaluation import config_for
 from tfx_registry.errors import InvalidInputError
 from tfx_registry.gate import GatePolicy
@@ -34,6 +35,7 @@ class VersionGateSpec(component_spec.ComponentSpec):
         executor.POLICY: ExecutionParameter(type=str),
         executor.REGISTRY: ExecutionParameter(type=str, optional=True),
         executor.ALIAS: ExecutionParameter(type=str, optional=True),
+        executor.EXAMPLE_SPLITS: ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar[dict[str, Any]] = {
         executor.MODEL_VERSION: ChannelParameter(type=ModelVersion),
@@ -42,6 +44,7 @@ class VersionGateSpec(component_spec.ComponentSpec):
         executor.INFRA_BLESSING: ChannelParameter(
             type=standard_artifacts.InfraBlessing, optional=True
         ),
+        executor.EXAMPLES: ChannelParameter(type=standard_artifacts.Examples, optional=True),
     }
     OUTPUTS: ClassVar[dict[str, Any]] = {
         executor.BLESSING: ChannelParameter(type=standard_artifacts.ModelBlessing),
@@ -112,7 +115,7 @@ class VersionGate(base_beam_component.BaseBeamComponent):
 
     SPEC_CLASS = VersionGateSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
-    DRIVER_CLASS = driver.RegistryDriver
+    DRIVER_CLASS = VersionGateDriver
 
     def __init__(
         self,
@@ -135,20 +138,22 @@ class VersionGate(base_beam_component.BaseBeamComponent):
             model_version: The version to decide on, from ModelRegistrar.
             model: The Model that was registered.
             evaluation: The TFMA evaluation of the model, usually from Evaluator; with the version
-                that serves as its baseline (see ProductionModelStrategy). With `examples` as
-                well, the gate evaluates by itself only when this one was not made against what
-                serves at the time of the decision.
+                that serves as its baseline (see ProductionModelStrategy). With `examples` and
+                `eval_config` as well, the gate evaluates by itself only when this one was not
+                made against what serves at the time of the decision.
             policy: What the version must show. None takes the thresholds of `eval_config`, and
                 the defaults of GatePolicy for all else.
             registry: URI of the registry; None means the variable `TFX_REGISTRY_URI` where the
                 component runs.
             alias: The alias whose serving version is the baseline.
-            examples: Examples to evaluate on; with them the gate evaluates by itself.
+            examples: Examples to evaluate on; with them and `eval_config` the gate evaluates by
+                itself. Beside `evaluation` and without `eval_config` they only say in the record
+                what was evaluated, where the lineage in ML Metadata does not.
             eval_config: The `tfma.EvalConfig` to evaluate with: metrics, slices, label. Its
                 thresholds decide only where there is no policy.
             schema: Schema of the examples, for models that want tensors instead of serialized
                 examples.
-            example_splits: Splits to evaluate on; None means "eval".
+            example_splits: Splits to evaluate on, or that were evaluated; None means "eval".
             infra_blessing: What InfraValidator said, for policies that ask for it.
 
         Raises:
@@ -178,7 +183,9 @@ class VersionGate(base_beam_component.BaseBeamComponent):
             executor.REGISTRY: registry,
             executor.ALIAS: alias,
         }
-        if examples is None:
+        if examples is None or eval_config is None:
+            splits = codec.dumps(list(example_splits)) if example_splits else None
+            shared |= {executor.EXAMPLES: examples, executor.EXAMPLE_SPLITS: splits}
             super().__init__(spec=VersionGateSpec(evaluation=evaluation, **shared))
             return
         config = _as_json(eval_config)
@@ -190,13 +197,10 @@ class VersionGate(base_beam_component.BaseBeamComponent):
                 schema=schema,
                 evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
                 eval_config=config,
-                example_splits=codec.dumps(list(example_splits or _DEFAULT_SPLITS)),
+                example_splits=codec.dumps(list(example_splits or DEFAULT_SPLITS)),
                 **shared,
             )
         )
-
-
-_DEFAULT_SPLITS = ("eval",)
 
 
 def _as_json(eval_config: Any) -> str:
@@ -220,7 +224,7 @@ def _check_sources(
     """Checks that the numbers come from somewhere, and that no argument is without effect."""
     if evaluation is None and examples is None:
         why, todo = "there are no numbers to decide on", "give evaluation, or examples"
-    elif examples is not None and eval_config is None:
+    elif evaluation is None and eval_config is None:
         why, todo = "examples without eval_config", "say with eval_config what to measure"
     elif policy is None and eval_config is None:
         why, todo = "there is no policy", "give policy, or eval_config with thresholds"
@@ -229,6 +233,8 @@ def _check_sources(
         todo = "give examples as well, or leave eval_config out"
     elif examples is None and (schema is not None or example_splits is not None):
         why, todo = "schema and example_splits have no use without examples", "leave them out"
+    elif eval_config is None and schema is not None:
+        why, todo = "schema has no use without eval_config", "leave it out"
     elif isinstance(example_splits, str) or (example_splits is not None and not example_splits):
         why = f"example_splits is a list of names, not {example_splits!r}"
         todo = 'write example_splits=["eval"]'

@@ -29,7 +29,7 @@ from tfx_registry.gate import (
 )
 from tfx_registry.gate.policy import MovedBaseline
 from tfx_registry.gating import Standing, decision_of, report_of, situation_of
-from tfx_registry.records import Verdict, Version
+from tfx_registry.records import PipelineRun, Verdict, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.saved_model import find_saved_model
 
@@ -63,6 +63,7 @@ class Question:
         make: Evaluates the model at a path, with the baseline at a path or with none; None when
             the gate cannot evaluate by itself.
         infra_blessing: What InfraValidator said; None when it was not asked.
+        remarks: Says what to remark on the evaluation that was handed over.
     """
 
     pointer: VersionPointer
@@ -73,14 +74,18 @@ class Question:
     read: Callable[[], Evaluation] | None = None
     make: Callable[[str, str | None], Evaluation] | None = None
     infra_blessing: bool | None = None
+    remarks: Callable[[], tuple[str, ...]] = tuple
 
 
-def decide_and_record(registry: ModelRegistry, question: Question) -> GateReport:
+def decide_and_record(
+    registry: ModelRegistry, question: Question, run: PipelineRun | None = None
+) -> GateReport:
     """Decides against what serves now; if that moves meanwhile, decides again.
 
     Args:
         registry: The registry.
         question: What to decide on.
+        run: The pipeline run in which it is decided, for the record.
 
     Returns:
         The recorded decision.
@@ -112,7 +117,7 @@ def decide_and_record(registry: ModelRegistry, question: Question) -> GateReport
         )
         report = measured.report(question.policy, situation)
         try:
-            registry.record_decision(version.model, decision_of(report))
+            registry.record_decision(version.model, decision_of(report, run))
         except ConflictError:
             if last:
                 raise
@@ -159,7 +164,8 @@ class _Source:
             if self._question.read is not None:
                 given = self._question.read()
                 if self._question.make is None or _fits(given, standing):
-                    return _Measured(self._dated(given, standing))
+                    notes = self._question.remarks()
+                    return _Measured(self._dated(given, standing), notes=notes)
                 _logger.info("the evaluation is not against what serves; evaluating again")
             return self._evaluate(standing)
         except tuple(_REASONS) as error:

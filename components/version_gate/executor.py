@@ -15,11 +15,20 @@ from tfx_registry import codec
 from tfx_registry.components import artifacts, execution
 from tfx_registry.components.artifacts import VersionPointer
 from tfx_registry.components.execution import REGISTRY
-from tfx_registry.components.version_gate import own_evaluation
+from tfx_registry.components.version_gate import data_identity, own_evaluation
 from tfx_registry.components.version_gate.deciding import Question, decide_and_record
+from tfx_registry.components.version_gate.driver import EVALUATED_EXAMPLES
 from tfx_registry.components.version_gate.tfma_results import load_evaluation
 from tfx_registry.errors import InvalidInputError
-from tfx_registry.gate import Evaluation, GatePolicy, GateReport, summarize
+from tfx_registry.gate import (
+    DataIdentity,
+    DataSource,
+    Evaluation,
+    GatePolicy,
+    GateReport,
+    normalize_location,
+    summarize,
+)
 from tfx_registry.gate.html import Recorded, render_html
 from tfx_registry.records import Verdict, Version
 
@@ -47,7 +56,6 @@ EVAL_CONFIG = "eval_config"
 EXAMPLE_SPLITS = "example_splits"
 
 _DEFAULT_ALIAS = "production"
-_DEFAULT_SPLITS = ("eval",)
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -81,15 +89,18 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         model = execution.single_artifact(input_dict, MODEL)
         question = self._question(model, input_dict, output_dict, exec_properties)
+        run = execution.run_of(self._context)
         with execution.open_registry(exec_properties) as registry:
-            report = decide_and_record(registry, question)
+            report = decide_and_record(registry, question, run)
             version = registry.get(report.model, report.candidate.number)
+            decided = registry.decision(report.model, report.candidate.number)
             baseline = (
                 registry.get(report.model, report.baseline.number) if report.baseline else None
             )
         log = _logger.info if report.verdict is Verdict.PASSED else _logger.warning
         log("%s", summarize(report))
-        _write_report(execution.single_artifact(output_dict, REPORT), report, version)
+        output = execution.single_artifact(output_dict, REPORT)
+        _write_report(output, report, version, str(decided.run) if decided else "")
         _write_blessing(execution.single_artifact(output_dict, BLESSING), report, model, baseline)
 
     def _question(
@@ -103,7 +114,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         given = execution.optional_artifact(input_dict, key)
         make = None
         location = given.uri if given is not None else ""
-        if input_dict.get(EXAMPLES):
+        if exec_properties.get(EVAL_CONFIG) and input_dict.get(EXAMPLES):
             output = execution.single_artifact(output_dict, EVALUATION).uri
             location = location or output
             super().__init__(self._context)
@@ -116,24 +127,27 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 "neither an evaluation nor examples resolved to an artifact",
                 "connect evaluation to Evaluator, or examples to ExampleGen",
             )
+        evaluation = None
+        if given is not None:
+            evaluation = _GivenEvaluation(given, input_dict, exec_properties)
         return Question(
             pointer=VersionPointer.of(execution.single_artifact(input_dict, MODEL_VERSION)),
             model_uri=model.uri,
             policy=GatePolicy.from_json(exec_properties[POLICY]),
             alias=exec_properties.get(ALIAS) or _DEFAULT_ALIAS,
             location=location,
-            read=functools.partial(_read, given) if given is not None else None,
+            read=evaluation.read if evaluation is not None else None,
+            remarks=evaluation.remarks if evaluation is not None else tuple,
             make=make,
             infra_blessing=_infra_blessing(input_dict),
         )
 
 
 def _job(input_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> own_evaluation.Job:
-    splits = exec_properties.get(EXAMPLE_SPLITS)
     return own_evaluation.Job(
         eval_config=exec_properties[EVAL_CONFIG],
         examples=tuple(input_dict[EXAMPLES]),
-        splits=tuple(codec.loads(splits)) if splits else _DEFAULT_SPLITS,
+        splits=_splits(exec_properties),
         schema=execution.optional_artifact(input_dict, SCHEMA),
     )
 
@@ -150,10 +164,50 @@ def _evaluate(
     return load_evaluation(output, data=data)
 
 
-def _read(evaluation: Any) -> Evaluation:
-    # MLMD counts in milliseconds; 0 where the orchestrator does not say.
-    created_at = evaluation.mlmd_artifact.create_time_since_epoch / 1000 or None
-    return load_evaluation(evaluation.uri, created_at=created_at)
+class _GivenEvaluation:
+    """The evaluation that was handed over, and what is known of its examples."""
+
+    def __init__(
+        self,
+        artifact: Any,
+        input_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        self._artifact = artifact
+        self._examples = input_dict.get(EXAMPLES) or []
+        self._splits = _splits(exec_properties)
+        self._lineage = exec_properties.get(EVALUATED_EXAMPLES) or ""
+
+    def read(self) -> Evaluation:
+        # MLMD counts in milliseconds; 0 where the orchestrator does not say.
+        created_at = self._artifact.mlmd_artifact.create_time_since_epoch / 1000 or None
+        return load_evaluation(self._artifact.uri, created_at=created_at, data=self._data)
+
+    @functools.cached_property
+    def _data(self) -> DataIdentity | None:
+        """The examples: what lineage proves counts more than what was given."""
+        if self._lineage:
+            return data_identity.from_lineage(self._lineage)
+        if self._examples:
+            return data_identity.identify(self._examples, self._splits, DataSource.GIVEN)
+        return None
+
+    def remarks(self) -> tuple[str, ...]:
+        """Says where the given examples are not those that lineage names."""
+        given = {normalize_location(artifact.uri) for artifact in self._examples}
+        data = self._data
+        if data is None or data.source is not DataSource.LINEAGE or not given:
+            return ()
+        read = {normalize_location(uri) for uri in data.location.split(",")}
+        if given <= read:
+            return ()
+        shown = ", ".join(sorted(given - read))
+        return (f"the examples at {shown}, given to the gate, are not those that were evaluated",)
+
+
+def _splits(exec_properties: dict[str, Any]) -> tuple[str, ...]:
+    splits = exec_properties.get(EXAMPLE_SPLITS)
+    return tuple(codec.loads(splits)) if splits else data_identity.DEFAULT_SPLITS
 
 
 def _infra_blessing(input_dict: dict[str, list[Any]]) -> bool | None:
@@ -161,10 +215,12 @@ def _infra_blessing(input_dict: dict[str, list[Any]]) -> bool | None:
     return None if blessing is None else bool(model_utils.is_infra_validated(blessing))
 
 
-def _write_report(output: Any, report: GateReport, version: Version) -> None:
+def _write_report(output: Any, report: GateReport, version: Version, run: str) -> None:
     decision = version.decision
     assert decision is not None
-    recorded = Recorded(decision.seq, decision.time, decision.actor, override=version.override)
+    recorded = Recorded(
+        decision.seq, decision.time, decision.actor, override=version.override, run=run
+    )
     output.set_string_custom_property(artifacts.VERDICT, report.verdict.value)
     output.set_string_custom_property(artifacts.MODEL_NAME, report.model)
     output.set_string_custom_property(artifacts.VERSION, str(report.candidate.number))

@@ -6,7 +6,6 @@ Examples are read and models are loaded as stock Evaluator does it
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,14 +17,12 @@ from google.protobuf import json_format
 from tensorflow_model_analysis.utils import config_util
 from tfx.components.util import tfxio_utils
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils
 from tfx.utils import io_utils, proto_utils
 from tfx_bsl.tfxio import tensor_adapter
 
-from tfx_registry.components import execution
+from tfx_registry.components.version_gate import data_identity
 from tfx_registry.errors import InvalidInputError
-from tfx_registry.gate import DataIdentity
-from tfx_registry.inspection import digest_source
+from tfx_registry.gate import DataIdentity, DataSource
 
 __all__ = ["Job", "check_eval_config", "config_for", "evaluate", "identify"]
 
@@ -214,29 +211,12 @@ def identify(job: Job) -> DataIdentity:
     Returns:
         Where they lie, what the artifacts say of themselves, and a digest of the files of the
         splits where they are on a local disk and not too large.
+
+    Raises:
+        InvalidInputError: There is no such split.
     """
-    uris = _split_uris(job)
-    digests = [digest_source(uri) for uri in uris]
-    properties: dict[str, str] = {}
-    for number, artifact in enumerate(job.examples):
-        prefix = f"{number}." if len(job.examples) > 1 else ""
-        for name, value in execution.properties_of(artifact).items():
-            properties[prefix + name] = value
-    return DataIdentity(
-        location=",".join(str(artifact.uri) for artifact in job.examples),
-        splits=tuple(job.splits),
-        properties=properties,
-        digest=_combined(digests),
-    )
-
-
-def _combined(digests: Sequence[str]) -> str:
-    """Joins the digests of splits; of one it is its own, of which one is unknown nothing."""
-    if not all(digests):
-        return ""
-    if len(digests) == 1:
-        return digests[0]
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    _split_uris(job)
+    return data_identity.identify(job.examples, job.splits, DataSource.OWN_EVALUATION)
 
 
 def _file_patterns(job: Job) -> list[str]:
@@ -244,11 +224,8 @@ def _file_patterns(job: Job) -> list[str]:
 
 
 def _split_uris(job: Job) -> list[str]:
-    examples = list(job.examples)
     try:
-        return [
-            uri for split in job.splits for uri in artifact_utils.get_split_uris(examples, split)
-        ]
+        return data_identity.split_uris(job.examples, job.splits)
     except ValueError as error:
         raise InvalidInputError(
             f"cannot evaluate on the splits {', '.join(map(repr, job.splits))}",

@@ -12,7 +12,7 @@ from tfx_registry.errors import InvalidInputError
 from tfx_registry.gate import Contender, GateReport, Situation
 from tfx_registry.gate.policy import SignatureRule
 from tfx_registry.operations.unsettled import unsettled
-from tfx_registry.records import Metric, Version
+from tfx_registry.records import Metric, PipelineRun, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.registry.events import Adopted, Decided, Event, Promoted, RolledBack
 
@@ -105,8 +105,16 @@ def situation_of(
     )
 
 
-def decision_of(report: GateReport) -> Decided:
-    """Makes the event of a decision from its report."""
+def decision_of(report: GateReport, run: PipelineRun | None = None) -> Decided:
+    """Makes the event of a decision.
+
+    Args:
+        report: The decision.
+        run: The pipeline run in which it was made; None where it was made by hand.
+
+    Returns:
+        The event, without its envelope.
+    """
     return Decided(
         number=report.candidate.number,
         verdict=report.verdict,
@@ -125,6 +133,7 @@ def decision_of(report: GateReport) -> Decided:
             report.policy.get("signatures", SignatureRule.ANY.value) != SignatureRule.ANY.value
             or report.policy.get("max_model_growth") is not None
         ),
+        run=run or PipelineRun(),
     )
 
 

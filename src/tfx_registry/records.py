@@ -23,6 +23,7 @@ __all__ = [
     "ModelFormat",
     "Origin",
     "Override",
+    "PipelineRun",
     "Signature",
     "SliceKey",
     "TensorSpec",
@@ -145,6 +146,26 @@ class Origin:
     artifact_uri: str = ""
     code_revision: str = ""
     libraries: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """The run of a pipeline in which something was done, as far as known.
+
+    Attributes:
+        pipeline_name: Name of the pipeline.
+        run_id: Run of the pipeline.
+        node_id: Node of the component in the pipeline.
+    """
+
+    pipeline_name: str = ""
+    run_id: str = ""
+    node_id: str = ""
+
+    def __str__(self) -> str:
+        """For people: `penguin 2026-11-21T08:00:00 (VersionGate)`; "" if nothing is known."""
+        node = f"({self.node_id})" if self.node_id else ""
+        return " ".join(filter(None, (self.pipeline_name, self.run_id, node)))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from tfx_registry.cli import what_if
 from tfx_registry.gate import (
     ChangeThreshold,
     DataIdentity,
+    DataSource,
     EvaluatedModel,
     Evaluation,
     GatePolicy,
@@ -24,10 +26,11 @@ from tfx_registry.gate import (
     decide,
 )
 from tfx_registry.gating import Standing, decision_of, situation_of
-from tfx_registry.records import Version
+from tfx_registry.records import PipelineRun, Version
 
 AUC, COUNT = MetricId("auc"), MetricId("example_count")
 MALE = (("sex", "male"),)
+RUN = PipelineRun("penguin", "run-7", "VersionGate")
 POLICY = GatePolicy(
     value_thresholds=(ValueThreshold("auc", 0.8, slices=(SliceSpec(), SliceSpec(("sex",)))),),
     change_thresholds=(ChangeThreshold("auc", absolute=-0.01),),
@@ -53,7 +56,7 @@ def evaluate(candidate: Version, baseline: Version | None, male: float) -> Evalu
         difference_intervals={(): {AUC: Interval(-0.005, 0.025)}} if baseline else {},
         made_at=1.7e9,
         versions={"tensorflow": "2.16"},
-        data=DataIdentity("/data/examples", ("eval",), {"span": "7"}, "f" * 64),
+        data=DataIdentity("/data/examples", ("eval",), {"span": "7"}, "f" * 64, DataSource.LINEAGE),
     )
 
 
@@ -66,7 +69,7 @@ def record(registry: ModelRegistry, number: int, male: float, reason: str = "") 
         evaluate(version, standing.version, male),
         situation_of(registry, version, standing),
     )
-    registry.record_decision("penguin", decision_of(report), reason=reason)
+    registry.record_decision("penguin", decision_of(report, RUN), reason=reason)
     return report
 
 
@@ -100,7 +103,9 @@ def test_explain_says_everything(run, gated: str) -> None:
         "1 of 3 checks failed",
         f"candidate version 2, digest {version.digest}, evaluated at {version.uri}",
         f"baseline version 1, digest {before.digest}",
-        f"data /data/examples, splits eval, span 7, digest {'f' * 64}",
+        f"data /data/examples, splits eval, span 7, digest {'f' * 64}, "
+        "source: lineage of the evaluation",
+        "in pipeline run penguin run-7 (VersionGate)",
         "evaluation /results/7, made 2023-11-14 22:13:20 UTC, tensorflow 2.16",
         f"evaluation digest {'e' * 64}",
         f"policy digest {POLICY.digest}",
@@ -115,6 +120,40 @@ def test_explain_says_everything(run, gated: str) -> None:
     passed = words(run("explain", "penguin@production").out)
     assert "penguin:1 was passed without a baseline, for 'production': all 3 checks held" in passed
     assert "note first version" in passed
+
+
+def test_the_pipeline_run_shows_in_every_view(run, gated: str, tmp_path: Path) -> None:
+    history = words(run("history", "penguin").out)
+    assert "version 2 blocked against version 1" in history
+    assert "in the pipeline run penguin run-7 (VersionGate)" in history
+    page = tmp_path / "page.html"
+    run("explain", "penguin:2", "--html", page)
+    text = page.read_text(encoding="utf-8")
+    assert "<dt>Pipeline run</dt><dd><bdi>penguin run-7 (VersionGate)</bdi></dd>" in text
+    assert "source: lineage of the evaluation" in text
+    event = run("--json", "explain", "penguin:2").json["event"]
+    assert event["payload"]["run"] == {
+        "pipeline_name": "penguin", "run_id": "run-7", "node_id": "VersionGate",
+    }  # fmt: skip
+
+
+def test_a_decision_by_hand_names_no_pipeline_run(run, gated: str) -> None:
+    with ModelRegistry.open(gated) as registry:
+        version = registry.get("penguin", 2)
+        standing = Standing.now(registry, "penguin", "production")
+        found = dataclasses.replace(evaluate(version, standing.version, 0.95), data=DataIdentity())
+        report = decide(POLICY, found, situation_of(registry, version, standing))
+        registry.record_decision("penguin", decision_of(report))
+        event = registry.last_decision("penguin", 2)
+        assert registry.fsck("penguin").findings == ()
+    # As release 0.1 wrote it, so its digest, and the chain, are what they were.
+    assert "run" not in event.to_json()["payload"]
+    assert "source" not in event.to_json()["payload"]["report"].get("data", {})
+    said = words(run("explain", "penguin:2").out)
+    assert "pipeline run" not in said
+    assert "data not known: neither the evaluation nor its lineage names the examples" in said
+    last = words(run("history", "penguin").out).split("version 2 passed")[1]
+    assert "pipeline run" not in last
 
 
 def test_explain_gives_the_stored_record(run, gated: str) -> None:

@@ -157,6 +157,15 @@ def test_a_gate_is_handed_an_evaluation_or_makes_one_or_both() -> None:
     }
 
 
+def test_examples_beside_an_evaluation_only_say_what_was_evaluated() -> None:
+    gate = VersionGate(
+        VERSION, MODEL, EVALUATION, POLICY, examples=EXAMPLES, example_splits=["test"]
+    )
+    assert set(gate.inputs) == {"model_version", "model", "evaluation", "examples"}
+    assert set(gate.outputs) == {"blessing", "report"}
+    assert gate.exec_properties["example_splits"] == '["test"]'
+
+
 def test_what_a_gate_is_told_is_text_that_any_orchestrator_takes() -> None:
     gate = VersionGate(VERSION, MODEL, None, POLICY, examples=EXAMPLES, eval_config=CONFIG)
     assert {type(value) for value in gate.exec_properties.values()} == {str, type(None)}
@@ -195,6 +204,14 @@ def test_a_gate_takes_beam_options_of_its_own() -> None:
         (
             {"evaluation": EVALUATION, "schema": channel(standard_artifacts.Schema)},
             "have no use without examples",
+        ),
+        (
+            {
+                "evaluation": EVALUATION,
+                "examples": EXAMPLES,
+                "schema": channel(standard_artifacts.Schema),
+            },
+            "schema has no use without eval_config",
         ),
         (
             {"examples": EXAMPLES, "eval_config": CONFIG, "example_splits": "eval"},

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from tfx_registry.gate import CheckKind, DataIdentity, Interval
+from tfx_registry.gate import CheckKind, DataIdentity, DataSource, Interval
 from tfx_registry.gate.html import Recorded, render_html
 from tfx_registry.gate.report import Check, Compared, GateReport, Reason
 from tfx_registry.records import Override, Verdict
@@ -63,7 +63,7 @@ REPORT = GateReport(
     made_at=1.7e9,
 )
 OVERRIDE = Override("bob", "2026-01-02T03:04:05.6Z", "2026-01-03T03:04:05.6Z", 9, HOSTILE)
-RECORDED = Recorded(7, "2026-01-01T03:04:05.6Z", HOSTILE, HOSTILE, OVERRIDE)
+RECORDED = Recorded(7, "2026-01-01T03:04:05.6Z", HOSTILE, HOSTILE, OVERRIDE, HOSTILE)
 
 
 class Tags(html.parser.HTMLParser):
@@ -130,6 +130,25 @@ def test_a_pass_says_so() -> None:
     assert "✗ fail" not in page
     both = dataclasses.replace(passed, checks=(PASSED, CHANGE))
     assert "All 2 checks passed against version 1" in render_html(both)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (
+            DataIdentity("/d", source=DataSource.OWN_EVALUATION),
+            "source: evaluation run by the gate",
+        ),
+        (DataIdentity("/d", source=DataSource.LINEAGE), "source: lineage of the evaluation"),
+        (DataIdentity("/d", source=DataSource.GIVEN), "source: given, not proven"),
+        (DataIdentity("/d"), "source: named by the evaluation, not proven"),
+        (DataIdentity(), "not known: neither the evaluation nor its lineage names the examples"),
+    ],
+)
+def test_the_page_says_how_the_data_is_known(data: DataIdentity, said: str) -> None:
+    page = render_html(dataclasses.replace(REPORT, data=data, data_location=""))
+    assert said in page
+    assert page.count("source: ") == (data.location != "")
 
 
 def test_each_rule_shows_its_failures_first() -> None:

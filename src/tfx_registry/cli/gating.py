@@ -222,6 +222,8 @@ def _write_page(path: str, version: Version, event: Event) -> None:
             "no report was kept with the decision",
             "leave --html out",
         )
-    recorded = Recorded(event.seq, event.time, event.actor, event.reason, version.override)
+    recorded = Recorded(
+        event.seq, event.time, event.actor, event.reason, version.override, str(event.payload.run)
+    )
     with files.target(path) as write:
         write(render_html(report, recorded))

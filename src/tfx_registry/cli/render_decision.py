@@ -14,6 +14,7 @@ from tfx_registry.cli.what_if import Answer, Recorded
 from tfx_registry.gate import GateReport
 from tfx_registry.gate.chart import kind_of
 from tfx_registry.gate.differences import Difference
+from tfx_registry.gate.evaluation import NOT_NAMED
 from tfx_registry.gate.report import Check, CheckKind, Compared, format_number
 from tfx_registry.gating import report_of
 from tfx_registry.records import Override, Verdict, Version, format_slice
@@ -56,6 +57,7 @@ def decision(version: Version, event: Event, place: tuple[int, int], *, only_fai
             f"{render.time(event.time)} UTC by {event.actor}: event {event.seq}, "
             f"decision {which} of {count}",
         ),
+        ("in pipeline run", str(decided.run)),
         ("why", event.reason),
     ]
     rows += [("note", note) for note in decided.notes]
@@ -186,10 +188,11 @@ def _headline(ref: str, decided: Decided, report: GateReport | None) -> str:
 
 def _facts(report: GateReport) -> list[tuple[str, str]]:
     data = report.data
-    parts = [data.location or report.data_location]
+    parts = [data.location or report.data_location or NOT_NAMED]
     parts += [f"splits {', '.join(data.splits)}"] if data.splits else []
     parts += [f"{key} {value}" for key, value in sorted(data.properties.items())]
     parts += [f"digest {data.digest}"] if data.digest else []
+    parts += [data.known_by(report.data_location)]
     made = [] if report.made_at is None else [f"made {format_seconds(report.made_at)}"]
     made += [f"{name} {number}" for name, number in sorted(report.versions.items())]
     return [
@@ -198,7 +201,7 @@ def _facts(report: GateReport) -> list[tuple[str, str]]:
             "baseline",
             _compared(report.baseline) if report.baseline else f"none ({report.baseline_rule})",
         ),
-        ("data", ", ".join(filter(None, parts)) or "not named by the evaluation"),
+        ("data", ", ".join(filter(None, parts))),
         ("evaluation", ", ".join(filter(None, (report.evaluation, *made)))),
         ("evaluation digest", report.evaluation_digest or "not known"),
         ("policy digest", report.policy_digest),

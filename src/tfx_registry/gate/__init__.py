@@ -4,6 +4,7 @@ from tfx_registry.gate.decide import Contender, Situation, blocked, decide, summ
 from tfx_registry.gate.evaluation import (
     CrossSliceKey,
     DataIdentity,
+    DataSource,
     EvaluatedModel,
     Evaluation,
     Interval,
@@ -38,6 +39,7 @@ __all__ = [
     "CrossSliceKey",
     "CrossSliceSpec",
     "DataIdentity",
+    "DataSource",
     "Direction",
     "EvaluatedModel",
     "Evaluation",

@@ -14,8 +14,10 @@ from tfx_registry.records import SliceKey
 
 __all__ = [
     "EXAMPLE_COUNT",
+    "NOT_NAMED",
     "CrossSliceKey",
     "DataIdentity",
+    "DataSource",
     "EvaluatedModel",
     "Evaluation",
     "Interval",
@@ -104,6 +106,33 @@ IntervalTable = Mapping[SliceKey, IntervalRow]
 CrossIntervalTable = Mapping[CrossSliceKey, IntervalRow]
 
 
+class DataSource(str, enum.Enum):
+    """How it is known which examples were evaluated. The values are stored and stay as they are.
+
+    `OWN_EVALUATION`: the gate evaluated on them itself. `LINEAGE`: ML Metadata says that the
+    evaluation was made of them. `GIVEN`: whoever built the pipeline says so.
+    """
+
+    OWN_EVALUATION = "own_evaluation"
+    LINEAGE = "lineage"
+    GIVEN = "given"
+
+    @property
+    def words(self) -> str:
+        """The same for people."""
+        return _SOURCES[self]
+
+
+_SOURCES = {
+    DataSource.OWN_EVALUATION: "evaluation run by the gate",
+    DataSource.LINEAGE: "lineage of the evaluation",
+    DataSource.GIVEN: "given, not proven",
+}
+
+#: What is said where nobody knows which examples were evaluated.
+NOT_NAMED = "not known: neither the evaluation nor its lineage names the examples"
+
+
 @dataclass(frozen=True)
 class DataIdentity:
     """Which examples were evaluated, as far as known.
@@ -113,12 +142,29 @@ class DataIdentity:
         splits: Names of the splits that were evaluated.
         properties: What the artifact says of itself: span, version, input fingerprint, as text.
         digest: Digest of the files, "" where they were out of reach or too large.
+        source: How it is known; None where only TFMA's result names the location, or nothing
+            does, and in reports of release 0.1.
     """
 
     location: str = ""
     splits: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
+    source: DataSource | None = None
+
+    def known_by(self, data_location: str = "") -> str:
+        """Says for people how the examples are known.
+
+        Args:
+            data_location: Where TFMA's result says that they lay, or "".
+
+        Returns:
+            Such as `source: lineage of the evaluation`; "" where nothing is known.
+        """
+        if self.source is not None:
+            return f"source: {self.source.words}"
+        named = self.location or data_location
+        return "source: named by the evaluation, not proven" if named else ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from tfx_registry.gate.chart import Marks, Scale, Subject, kind_of, subject_of
+from tfx_registry.gate.evaluation import NOT_NAMED
 from tfx_registry.gate.report import Check, CheckKind, GateReport, format_number
 from tfx_registry.records import Override, SliceKey, Verdict, format_slice
 from tfx_registry.text import format_seconds, printable
@@ -35,6 +36,7 @@ class Recorded:
         actor: Who decided, or which pipeline run.
         reason: Why it was asked, in the actor's words.
         override: The last override of the version, held or expired, or None.
+        run: The pipeline run in which it was decided, or "".
     """
 
     event: int
@@ -42,6 +44,7 @@ class Recorded:
     actor: str
     reason: str = ""
     override: Override | None = None
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,8 @@ def render_html(report: GateReport, recorded: Recorded | None = None) -> str:
         groups=groups,
         has_intervals=any("interval" in group.columns for group in groups),
         plain=plain,
+        not_named=NOT_NAMED,
+        known_by=report.data.known_by(report.data_location),
         made_at="" if report.made_at is None else format_seconds(report.made_at),
         policy="\n".join(map(printable, _policy_lines(report.policy))),
     )

@@ -48,6 +48,8 @@ _logger = logging.getLogger(__name__)
 #: So many versions and their events are on the page of a model at most.
 NEWEST = 1000
 _FOUND = 50
+#: The page asks for the lineage of other versions when somebody wants it.
+_GRAPHS = 3
 _STATUS: tuple[tuple[type[RegistryError], int], ...] = (
     (NotFoundError, 404),
     (InvalidInputError, 400),
@@ -123,7 +125,7 @@ class _Pages:
 
     def model(self, model: str) -> str:
         """The model page, live."""
-        document = model_document(self._view, model, newest=NEWEST)
+        document = model_document(self._view, model, newest=NEWEST, graphs=_GRAPHS)
         base = f"/models/{document['model']}"
         live = {"home": "/", "base": base, "api": f"/api{base}"}
         return render_page(document, live=live)
@@ -170,14 +172,22 @@ class _Pages:
         event = self._view.last_decision(model, number)
         decided = event.payload if event else None
         report = report_of(decided) if isinstance(decided, Decided) else None
-        if event is None or report is None:
+        if event is None or report is None or not isinstance(decided, Decided):
             raise NotFoundError(
                 f"no report of the gate on {version.ref}",
                 "it has not decided, or its report was not kept",
                 "see the page of the version",
             )
         page = render_html(
-            report, Recorded(event.seq, event.time, event.actor, event.reason, version.override)
+            report,
+            Recorded(
+                event.seq,
+                event.time,
+                event.actor,
+                event.reason,
+                version.override,
+                str(decided.run),
+            ),
         )
         flask.g.policy = _policy_for_style(page)
         return page

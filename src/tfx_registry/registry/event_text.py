@@ -48,7 +48,8 @@ def describe_event(event: Event) -> str:
         against = f" against version {payload.baseline}" if payload.baseline else ""
         failed = f": {payload.reasons[0]}" if payload.reasons else ""
         more = f" (and {len(payload.reasons) - 1} more)" if len(payload.reasons) > 1 else ""
-        return f"version {payload.number} {payload.verdict.value}{against}{failed}{more}"
+        run = f", in the pipeline run {payload.run}" if str(payload.run) else ""
+        return f"version {payload.number} {payload.verdict.value}{against}{failed}{more}{run}"
     if isinstance(payload, AliasSet):
         before = f", was {payload.previous}" if payload.previous else ""
         return f"{payload.alias} is version {payload.number}{before}"

@@ -22,6 +22,7 @@ from tfx_registry.records import (
     Metric,
     ModelFacts,
     Origin,
+    PipelineRun,
     Verdict,
 )
 from tfx_registry.registry.rollout_events import (
@@ -105,6 +106,8 @@ class Decided:
         report: The whole report as JSON (`gate.report.GateReport`).
         facts_compared: Whether size or signatures were compared with what served, though no
             metrics were.
+        run: The pipeline run in which it was made; empty where it was made by hand, and in events
+            of release 0.1.
     """
 
     kind: ClassVar[str] = "decided"
@@ -120,6 +123,7 @@ class Decided:
     metrics: tuple[Metric, ...] = ()
     report: Mapping[str, Any] = field(default_factory=dict)
     facts_compared: bool = False
+    run: PipelineRun = field(default_factory=PipelineRun)
 
 
 @dataclass(frozen=True)
