@@ -21,6 +21,7 @@ from tfx_registry.registry.unread import unread
 __all__ = ["find_versions"]
 
 _METHOD = "GetArtifactsByExternalIds"
+_DELETED = pb.Artifact.DELETED
 _FIELD = descriptor_pb2.FieldDescriptorProto
 
 
@@ -40,7 +41,7 @@ def find_versions(store: Any, external_ids: list[str]) -> dict[int, Version]:
     store._call(_METHOD, request, answer)
     found = {}
     for artifact in answer.artifacts:
-        if artifact.state != pb.Artifact.DELETED:  # else a repair took it out
+        if artifact.state != _DELETED:  # else a repair took it out
             model, number = split_version_id(artifact.external_id)
             read = functools.partial(_read, list(artifact.custom_properties))
             found[number] = unread(model, number, read)
