@@ -77,6 +77,7 @@ EXAMPLES = [
 NOTEBOOKS = [
     *EXAMPLES,
     "ipykernel",  # what any Jupyter front end runs them with
+    "matplotlib>=3.8",  # their plots
     "nbclient",  # executes them in the tests
     "nbconvert",
     "nbformat",
