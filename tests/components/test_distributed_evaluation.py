@@ -21,7 +21,7 @@ from tfx_registry.records import Verdict
 from tfx_registry.testing.beam_workers import DaskCluster, PortableRunner
 from tfx_registry.testing.process import free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 CONFIG = """
     model_specs { label_key: "label" }
@@ -54,7 +54,6 @@ def numbers(evaluation: Path) -> dict[tuple[str, Any, str], float]:
     return found
 
 
-@pytest.mark.timeout(900)
 def test_the_same_numbers_and_the_same_decision_as_on_one_machine(
     pipeline: Any, evaluated: Any, examples: Any, cluster: DaskCluster
 ) -> None:

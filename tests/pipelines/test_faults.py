@@ -17,7 +17,7 @@ from tfx_registry.testing import PostgreSqlServer
 from tfx_registry.testing.minimal_model import write_minimal_model
 from tfx_registry.testing.process import free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NAME = "fares"
 
