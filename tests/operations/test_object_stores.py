@@ -358,7 +358,8 @@ def test_a_rollback_may_die_at_any_request(quick: World, memory: Memory) -> None
 
     act = lambda: rollback(quick.registry, MODEL, quick.url, 2, reason="ticket 4711")  # noqa: E731
     for step in die_at_each_request(quick, memory, prepare, act):
-        assert "whole" in quick.look().values(), f"nothing to load after step {step}"
+        seen = quick.look()
+        assert "whole" in (seen.get(2), seen.get(3)), f"a server would fall back to 1 ({step})"
         done = reconcile(quick.registry, quick.url)
         assert done.problems == (), step
         assert quick.serves() in (2, 3)
