@@ -244,6 +244,14 @@ def test_search_goes_on_page_by_page(tmp_path: Path) -> None:
     assert 'rel="next"' not in second
 
 
+def test_the_view_finds_the_decisions_that_the_registry_finds(registry: ModelRegistry) -> None:
+    view = RegistryView.of(registry)
+    for number in range(1, 13):
+        assert [event.text for event in view.decisions("penguin", number)] == [
+            event.text for event in registry.decisions("penguin", number)
+        ]
+
+
 def test_a_version_page_tells_everything(client: FlaskClient) -> None:
     page = text_of(client, "/models/penguin/versions/8")
     assert "version 8: blocked, overridden" in page

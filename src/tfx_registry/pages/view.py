@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfx_registry.registry.events import Event
+from tfx_registry.registry.events import Decided, Event
 from tfx_registry.registry.finding import Finding
 from tfx_registry.registry.lineage import Lineage
 from tfx_registry.registry.reader import RegistryReader
@@ -21,6 +21,24 @@ class RegistryView(Finding, Lineage):
     def of(cls, reader: RegistryReader) -> RegistryView:
         """Returns a view of what somebody has open; it is theirs to close."""
         return cls(reader._store)
+
+    def decisions(self, model: str, number: int) -> list[Event]:
+        """Returns the events of all gate decisions on a version, oldest first.
+
+        Only what came after its registration is read, so that pages about new versions are there
+        soon however long the history is.
+
+        Raises:
+            NotFoundError: There is no such version.
+        """
+        version = self.get(model, number)
+        if version.decision is None:
+            return []
+        return [
+            event
+            for event in self._log_since(version)
+            if isinstance(event.payload, Decided) and event.number == number
+        ]
 
     def events(self, model: str, first: int, last: int) -> list[Event]:
         """Returns a part of the history of a model.
