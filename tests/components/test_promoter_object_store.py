@@ -17,8 +17,8 @@ from tfx_registry.components.promoter import executor
 from tfx_registry.digest import digest_path
 from tfx_registry.serving.objects import ObjectOptions, ObjectUrl, ObjectView
 from tfx_registry.serving.objects.models import fetched_model, upload_tree
+from tfx_registry.testing.memory_bucket import MemoryBucket
 from tfx_registry.testing.minimal_model import write_minimal_model
-from tfx_registry.testing.object_stores import MemoryBucket
 
 SERVING = "s3://models/serving/penguin"
 DAY = datetime.timedelta(days=1)

@@ -30,11 +30,10 @@ from tfx_registry.registry.events import Decided
 from tfx_registry.serving.layout import parse_version_name
 from tfx_registry.serving.objects import ObjectOptions, ObjectUrl, ObjectView
 from tfx_registry.serving.objects.records import hash_stored
+from tfx_registry.testing.memory_bucket import DeadError, MemoryBucket
 from tfx_registry.testing.minimal_model import write_minimal_model
 from tfx_registry.testing.object_stores import (
-    DeadError,
     GcsServer,
-    MemoryBucket,
     ObjectStoreServer,
     S3Server,
 )

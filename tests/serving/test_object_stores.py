@@ -31,11 +31,11 @@ from tfx_registry.serving.objects.bucket import Bucket, open_bucket
 from tfx_registry.serving.objects.lease import hold_lease
 from tfx_registry.serving.objects.models import fetched_model
 from tfx_registry.serving.objects.options import Verify
+from tfx_registry.testing.memory_bucket import MemoryBucket
 from tfx_registry.testing.minimal_model import write_minimal_model
 from tfx_registry.testing.object_stores import (
     Fault,
     GcsServer,
-    MemoryBucket,
     ObjectStoreServer,
     S3Server,
 )
