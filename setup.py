@@ -109,7 +109,11 @@ EXTRAS_REQUIRE = {
     "object-stores": OBJECT_STORES,
     "ui": UI,
     "dask": [*TFX, *DASK],
-    "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.25"],
+    "docs": [
+        "mkdocs-material>=9.5",
+        "mkdocstrings[python]>=0.25",
+        "pymdown-extensions<12",  # mkdocstrings 1.0 makes its highlighter as that did before 12
+    ],
     # Draws the plots of benchmarks/; the numbers need nothing.
     "benchmarks": ["matplotlib>=3.8"],
     # Enough to run the tests of an orchestrator, in the environment of that orchestrator.

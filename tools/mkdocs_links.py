@@ -5,14 +5,11 @@ site these files lie below `repository/`: Markdown becomes a page, a folder a li
 everything else is copied. A link to what does not exist stays as it is, and the strict build fails.
 """
 
-import functools
-import inspect
 import posixpath
 import re
 from pathlib import Path
 
 from mkdocs.structure.files import File
-from pymdownx.highlight import Highlight
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "repository"
@@ -20,19 +17,6 @@ PREFIX = "repository"
 #: A link or an image: what stands before the target, the target, an anchor.
 LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
 FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
-
-
-def on_config(config):
-    """Lets mkdocstrings 1.0 make highlighters of pymdown-extensions 12, which want `md` first."""
-    initialize = Highlight.__init__
-    if "md" in inspect.signature(initialize).parameters:
-
-        @functools.wraps(initialize)
-        def without_md(self, md=None, **options):
-            initialize(self, md, **options)
-
-        Highlight.__init__ = without_md
-    return config
 
 
 def on_files(files, config):
