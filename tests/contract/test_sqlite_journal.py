@@ -290,7 +290,7 @@ def test_nothing_is_written_into_a_file_that_is_gone(
 def test_writers_of_a_log_take_turns(path: Path, plain_model: Path) -> None:
     register(f"sqlite:///{path}?journal=wal", plain_model)
     with ModelRegistry.open(f"sqlite:///{path}") as registry:
-        opened = sqlite_file.identity(path)
+        opened = sqlite_file.opened(path)
         inside, seen = threading.Event(), []
 
         def other() -> None:
@@ -317,11 +317,89 @@ def test_a_writer_that_keeps_its_turn_is_a_conflict(
     with ModelRegistry.open(f"sqlite:///{path}") as registry:
         registry._retry_seconds = 0.05
         with (
-            sqlite_file.turn(path, sqlite_file.identity(path)),
+            sqlite_file.turn(path, sqlite_file.opened(path)),
             pytest.raises(ConflictError, match="other writers were faster"),
         ):
             registry.register("penguin", plain_model)
         assert registry.register("penguin", plain_model).number == 2
+
+
+def test_a_turn_ends_though_a_forked_process_lives_on(
+    path: Path, plain_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child has the lock open as well; it belongs to both of them."""
+    monkeypatch.setattr(sqlite_file, "_TURN_SECONDS", 0.01)
+    path.write_bytes(b"")
+    path.with_name(f"{path.name}-wal").write_bytes(b"")
+    with sqlite_file.turn(path, sqlite_file.opened(path)):
+        child = os.fork()
+        if not child:
+            signal.pause()
+    try:
+        with sqlite_file.turn(path, sqlite_file.opened(path)):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+FORK = """
+import os, sys, threading
+from tfx_registry import ModelRegistry
+uri, model, path = sys.argv[1:]
+registry, other = (ModelRegistry.open(uri) for _ in range(2))
+registry.register("penguin", model)
+stop = threading.Event()
+def look():
+    while not stop.is_set():
+        other.latest("penguin")
+thread = threading.Thread(target=look)
+thread.start()
+(go, gone), (begin, begun) = os.pipe(), os.pipe()
+child = os.fork()
+if not child:
+    registry.latest("penguin")
+    os.write(begun, b"1")
+    os.read(go, 1)
+    for _ in range(3):
+        registry.register("penguin", model)
+    assert os.path.exists(path + "-wal")
+    os._exit(0)
+stop.set()
+thread.join()
+os.read(begin, 1)
+registry.close()
+other.close()
+os.write(gone, b"1")
+assert os.waitpid(child, 0)[1] == 0
+with ModelRegistry.open(uri) as registry:
+    print(registry.latest("penguin").number, registry.fsck().findings)
+"""
+
+
+def test_what_a_forked_process_writes_is_not_lost_when_its_parent_closes(
+    path: Path, plain_model: Path
+) -> None:
+    """SQLite thinks that a child has the locks of its parent, and the parent deletes the log."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, f"sqlite:///{path}?journal=wal", str(plain_model), str(path)],
+        capture_output=True, text=True, check=False, timeout=250,
+    )  # fmt: skip
+    assert done.stdout == "4 ()\n", done.stderr
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_nothing_is_written_into_a_log_that_is_gone(
+    path: Path, plain_model: Path, how: str
+) -> None:
+    log = path.with_name(f"{path.name}-wal")
+    with ModelRegistry.open(f"sqlite:///{path}?journal=wal") as registry:
+        registry.register("penguin", plain_model)
+        log.rename(path.with_name("moved"))
+        if how == "replaced":
+            log.write_bytes(b"")
+        with pytest.raises(StoreUnavailableError, match="sqlite-wal was deleted or replaced"):
+            registry.register("penguin", plain_model)
 
 
 def test_the_lock_is_for_whom_the_database_is(path: Path, plain_model: Path) -> None:
@@ -333,6 +411,20 @@ def test_the_lock_is_for_whom_the_database_is(path: Path, plain_model: Path) -> 
     assert stat.S_IMODE(lock.stat().st_mode) == 0o664
     assert lock.stat().st_uid == path.stat().st_uid
     assert lock.stat().st_size == 0
+
+
+def test_a_root_that_may_not_give_files_away_can_write(
+    path: Path, plain_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose users are not all users of the host."""
+
+    def fchown(*_: object) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "fchown", fchown)
+    assert register(f"sqlite:///{path}?journal=wal", plain_model) == 1
+    lock = path.with_name(f"{path.name}-writers")
+    assert stat.S_IMODE(lock.stat().st_mode) == stat.S_IMODE(path.stat().st_mode)
 
 
 # Crashes, and others at the same time

@@ -12,7 +12,6 @@ import logging
 import os
 import random
 import re
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx_registry.errors import StoreUnavailableError
 from tfx_registry.registry import sqlite_file
 from tfx_registry.registry.connections import connection_config, read_password
+from tfx_registry.registry.forks import Forkable
 from tfx_registry.registry.probe import (
     Database,
     Problem,
@@ -69,7 +69,7 @@ class _Noise(logging.Filter):
 logging.getLogger("absl").addFilter(_Noise())
 
 
-class Session:
+class Session(Forkable):
     """A connection to ML Metadata; may be shared by threads, and notices a fork."""
 
     def __init__(self, uri: RegistryUri, *, create: bool) -> None:
@@ -83,8 +83,8 @@ class Session:
             StoreUnavailableError: It cannot be reached or opened; the message says why.
             InvalidInputError: The password cannot be read.
         """
+        super().__init__(release=uri.scheme == "sqlite")
         self.uri = uri
-        self._lock = threading.RLock()
         self._store: Any = None
         self._pid = os.getpid()
         self._closed = False
@@ -93,7 +93,7 @@ class Session:
         self._file = Path(os.path.realpath(uri.path)) if uri.scheme == "sqlite" else None
         #: How the file stood, where it is read as one that nobody changes.
         self._fixed: sqlite_file.Stamp | None = None
-        self._opened: tuple[int, int] | None = None
+        self._opened = sqlite_file.Opened(None, None)
         self._store = self._connect(down_seconds=0.0)
         # Later there is a database. If it is gone then, somebody wanted that.
         self._create = False
@@ -108,6 +108,10 @@ class Session:
             NothingFoundError: MLMD answers "not found".
             StoreUnavailableError: Anything else.
         """
+        with self._in_use():
+            return self._read(function)
+
+    def _read(self, function: Callable[[Any], T]) -> T:
         deadline = time.monotonic() + _RACE_SECONDS
         delay = 0.002
         while True:
@@ -138,16 +142,22 @@ class Session:
                 may or may not have happened.
             StoreUnavailableError: Anything else; nothing was written.
         """
+        with self._in_use():
+            return self._write(function)
+
+    def _write(self, function: Callable[[Any], T]) -> T:
         store = self._current()
         try:
             with self._turn():
                 result = function(store)
+            if self._file is not None and self._opened.log is None:
+                self._opened = sqlite_file.opened(self._file)  # somebody gave it a log meanwhile
         except sqlite_file.Busy as busy:
             raise AppendConflict(str(busy)) from busy
         except sqlite_file.GoneError as error:
             self._drop(store)
             raise self._unavailable(
-                RuntimeError("the database file was deleted or replaced while it was open")
+                RuntimeError(f"{error} was deleted or replaced while it was open")
             ) from error
         except OSError as error:
             raise self._unavailable(error) from error
@@ -181,6 +191,9 @@ class Session:
             if self._store is None:
                 self._store = self._connect(down_seconds=_DOWN_SECONDS)
             return self._store
+
+    def _release(self) -> None:
+        self._store = None
 
     def _turn(self) -> contextlib.AbstractContextManager[None]:
         if self._file is None:
@@ -235,7 +248,7 @@ class Session:
     def _open(self, password: str, found: Database) -> Any:
         if self._file is not None:
             store = self._open_file(self._file, found)
-            self._opened = sqlite_file.identity(self._file)
+            self._opened = sqlite_file.opened(self._file)
             return store
         create = self._create and found is not Database.READY
         store = metadata_store.MetadataStore(connection_config(self.uri, password, create=create))

@@ -28,12 +28,14 @@ __all__ = [
     "Busy",
     "GoneError",
     "Look",
+    "Opened",
     "Stamp",
     "identity",
     "immutable_uri",
     "is_wal",
     "look_inside",
     "make_file",
+    "opened",
     "set_journal",
     "stamp",
     "takes_wal",
@@ -59,7 +61,20 @@ class Busy(Exception):  # noqa: N818 - not an error: the caller tries again
 
 
 class GoneError(Exception):
-    """The file that was opened is not the one that has its name now."""
+    """A file that was opened is not the one that has its name now; the message says which."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Which files a connection has open, by device and inode.
+
+    Attributes:
+        file: The database; None where it is gone.
+        log: Its write-ahead log; None where it has none.
+    """
+
+    file: tuple[int, int] | None
+    log: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -167,7 +182,7 @@ def is_wal(path: Path) -> bool:
     return os.path.exists(f"{path}-wal")  # noqa: PTH110 - at each write, and pathlib is slower
 
 
-def identity(path: Path) -> tuple[int, int] | None:
+def identity(path: str | Path) -> tuple[int, int] | None:
     """Returns device and inode of a file; None where it is gone."""
     try:
         found = os.stat(path)  # noqa: PTH116 - at each write, and pathlib is slower
@@ -176,23 +191,29 @@ def identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def opened(path: Path) -> Opened:
+    """Returns which files a database consists of now."""
+    return Opened(identity(path), identity(f"{path}-wal"))
+
+
 @contextlib.contextmanager
-def turn(path: Path, opened: tuple[int, int] | None) -> Iterator[None]:
+def turn(path: Path, at_first: Opened) -> Iterator[None]:
     """Lets one writer at a time write to a database that has a write-ahead log.
 
     The releases of SQLite inside ML Metadata can damage a database if one connection writes while
     another one moves the log into the file. Both happen in the call that writes.
 
     And with a write-ahead log, unlike with a rollback journal, SQLite does not notice that a file
-    was deleted or replaced: what it acknowledges then is lost.
+    was deleted or replaced: what it acknowledges then is lost. While a connection is open, nobody
+    but SQLite's enemies deletes its log.
 
     Args:
         path: A database that this process has open, without symbolic links.
-        opened: What `identity` said when it was opened.
+        at_first: What `opened` said when it was opened.
 
     Raises:
         Busy: Another writer kept its turn for ten seconds.
-        GoneError: The file was deleted or replaced.
+        GoneError: The file or its log was deleted or replaced.
         OSError: The file of the lock cannot be made or opened.
     """
     lock = None
@@ -200,14 +221,23 @@ def turn(path: Path, opened: tuple[int, int] | None) -> Iterator[None]:
         if is_wal(path):
             lock = _open_lock(path)
             _wait_for(lock)
-        if identity(path) != opened:
-            raise GoneError
+        _check_same(path, at_first)
         yield
-        if identity(path) != opened:
-            raise GoneError
+        _check_same(path, at_first)
     finally:
         if lock is not None:
+            # A process that was forked meanwhile has the lock open as well: closing is not enough.
+            with contextlib.suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_UN)
             os.close(lock)
+
+
+def _check_same(path: Path, at_first: Opened) -> None:
+    now = opened(path)
+    if now.file != at_first.file:
+        raise GoneError("the database file")
+    if at_first.log is not None and now.log != at_first.log:
+        raise GoneError(f"the write-ahead log {path.name}-wal")
 
 
 def _open_lock(path: Path) -> int:
@@ -218,8 +248,9 @@ def _open_lock(path: Path) -> int:
     with contextlib.suppress(FileExistsError):
         lock = os.open(name, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         # Whoever may open the database may open its lock, as SQLite does it with its own files.
-        if os.geteuid() == 0:
-            os.fchown(lock, about.st_uid, about.st_gid)
+        # Not every root may give files away, and who is none may only choose among own groups.
+        with contextlib.suppress(OSError):
+            os.fchown(lock, about.st_uid if os.geteuid() == 0 else -1, about.st_gid)
         os.fchmod(lock, about.st_mode & 0o666)
         return lock
     return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
