@@ -76,6 +76,9 @@ def test_elsewhere_only_the_names_that_were_given_count() -> None:
     guard = Guard("0.0.0.0", ("registry.example",), TOKEN)
     assert guard.knows_host("registry.example:443")
     assert not guard.knows_host("localhost:8321")
+    with_ports = Guard("127.0.0.1", ("Registry.example:8080", "[fd00::7]:80", "fd00::8"))
+    for name in ("registry.example:8080", "registry.example", "[fd00::7]:80", "[fd00::8]:80"):
+        assert with_ports.knows_host(name)
     assert Guard("10.0.0.7", (), TOKEN).knows_host("10.0.0.7:8321")
 
 

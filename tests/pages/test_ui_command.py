@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -70,6 +72,15 @@ def test_it_serves_until_it_is_told_to_stop(uri: str, number: signal.Signals) ->
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
         assert "Traceback" not in errors
+
+
+def test_a_request_that_brings_much_along_is_refused_before_it_is_kept(uri: str) -> None:
+    """Waitress would write up to a gigabyte of it to a disk before anybody looks at the token."""
+    with running(uri, token=TOKEN) as (address, _):
+        where = urlsplit(address)
+        with closing(socket.create_connection((where.hostname, where.port), timeout=120)) as asked:
+            asked.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
+            assert asked.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
 def test_the_token_is_in_no_output(uri: str) -> None:

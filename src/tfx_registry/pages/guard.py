@@ -137,7 +137,7 @@ class Guard:
 
     Attributes:
         host: The address that is listened on.
-        names: Names that visitors may use beside it.
+        names: Names that visitors may use beside it; a port is left out of account.
         token: The token; None means that everybody may ask who can reach the address.
     """
 
@@ -155,7 +155,7 @@ class Guard:
         do: it may have been forwarded.
         """
         name = _name_of(header)
-        known = {self.host.lower(), *(name.lower() for name in self.names)}
+        known = {self.host.lower(), *map(_name_of, self.names)}
         if is_loopback(self.host):
             known |= _LOCAL_NAMES
         return name in known

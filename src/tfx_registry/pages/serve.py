@@ -17,6 +17,8 @@ from tfx_registry.pages.view import RegistryView
 __all__ = ["check_installed", "serve"]
 
 _THREADS = 4
+#: Nothing here reads what a request brings along; Waitress would keep up to a gigabyte of it.
+_MAX_BODY_BYTES = 4096
 
 
 def check_installed() -> None:
@@ -62,6 +64,7 @@ def serve(
             host=guard.host,
             port=port,
             threads=_THREADS,
+            max_request_body_size=_MAX_BODY_BYTES,
             ident=None,
             clear_untrusted_proxy_headers=True,
         )

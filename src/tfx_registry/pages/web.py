@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import flask
 import werkzeug.exceptions
@@ -229,9 +229,9 @@ def _without_token(guard: Guard) -> flask.Response:
     """Sends the visitor to the same address without the token, with a cookie in its place."""
     asked = flask.request
     others = [(key, value) for key, value in asked.args.items(multi=True) if key != "token"]
-    target = asked.path + (f"?{urlencode(others)}" if others else "")
-    # A path such as //elsewhere would lead to another host.
-    response = flask.redirect("/" + target.lstrip("/\\"), 303)
+    # A path such as //elsewhere would lead to another host, and so would one with a tab in it.
+    target = "/" + quote(asked.path.lstrip("/\\")) + (f"?{urlencode(others)}" if others else "")
+    response = flask.redirect(target, 303)
     response.set_cookie(COOKIE, guard.session, httponly=True, samesite="Lax", path="/")
     return flask.make_response(response)
 
@@ -253,7 +253,7 @@ def _add_errors(app: flask.Flask) -> None:
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> flask.Response:
         # Neither the query, which may hold the token, nor what the error says goes to the visitor.
-        _logger.error("cannot answer %s", flask.request.path, exc_info=error)
+        _logger.error("cannot answer %r", flask.request.path, exc_info=error)
         return _error(500, "this page could not be made", type(error).__name__, "see the log")
 
 
