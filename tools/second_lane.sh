@@ -103,9 +103,10 @@ connect_root() {
 # Only what a test of the wheel needs: no src/, components/ or pipelines/.
 copy_project() {
   mkdir "$root$project" "$root$project/dist"
-  cp --recursive "$repository"/{tests,tools,constraints,pyproject.toml} "$root$project/"
+  # Python may write its compiled files there at this very moment.
+  tar --create --directory "$repository" --exclude=__pycache__ tests tools constraints \
+    pyproject.toml | tar --extract --directory "$root$project"
   cp "$wheel" "$root$project/dist/"
-  find "$root$project" -name __pycache__ -type d -prune -exec rm -rf {} +
 }
 
 # Runs a command in the root with a small environment: no variable of this machine's Python, but
