@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tfx_registry.errors import InvalidInputError, ServingDirectoryError
+from tfx_registry.serving import replacing
 from tfx_registry.serving.model_config import ServedModel, SpecificVersions
 from tfx_registry.serving.model_config_file import ModelConfigFile
 
@@ -58,6 +59,61 @@ def test_a_server_of_another_user_can_read_it_and_its_mode_is_kept(path: Path) -
         assert path.stat().st_mode & 0o777 == 0o640
     finally:
         os.umask(old)
+
+
+def test_the_owner_of_the_file_keeps_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of mode 0640 would be gone for its group if root made it anew."""
+    put(path, model("a", 1))
+    given = []
+    monkeypatch.setattr(os, "fchown", lambda _, *whose: given.append(whose))
+    about = path.stat()
+    put(path, model("a", 2))
+    assert given == [(about.st_uid, about.st_gid)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "user", "group", "refused"),
+    [
+        (0o644, 1, 1, False),  # everybody may read it
+        (0o640, 1, 1, True),  # the server may be in the group
+        (0o640, 1, 0, False),
+        (0o600, 1, 0, True),  # the server may be the user
+        (0o600, 0, 1, False),
+    ],
+)
+def test_a_file_that_the_server_could_not_read_any_more_is_not_made(
+    path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, user: int, group: int, refused: bool
+) -> None:
+    """The numbers say how far user and group are from ours."""
+
+    def fchown(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", fchown)
+    path.write_text("")
+    own = path.stat()
+    about = os.stat_result((mode, 0, 0, 1, own.st_uid + user, own.st_gid + group, 0, 0, 0, 0))
+    with path.open("wb") as file:
+        if refused:
+            with pytest.raises(PermissionError, match="might not be able to read it"):
+                replacing._give(file.fileno(), about)
+        else:
+            replacing._give(file.fileno(), about)
+            assert path.stat().st_mode & 0o777 == mode
+
+
+def test_who_may_read_a_file_by_its_access_list_still_may(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(path, model("a", 1))
+    copied = {}
+    monkeypatch.setattr(os, "getxattr", lambda *asked: asked, raising=False)
+    monkeypatch.setattr(
+        os, "setxattr", lambda _, name, value: copied.update({name: value}), raising=False
+    )
+    put(path, model("a", 2))
+    name = "system.posix_acl_access"
+    assert copied == {name: (path, name)}
 
 
 def test_a_link_stays_a_link(path: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ by whoever changes the file next. The same goes for a crash between the two step
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import hashlib
 import os
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 _MODE = 0o644  # the server usually runs as another user
+_ACCESS_LIST = "system.posix_acl_access"
 _KEEP_SECONDS = 60.0  # an editor that has opened the file has long written it by then
 _KEEP_MOST = 20
 _EDITED = "edited"
@@ -81,12 +83,13 @@ def swap(path: Path, new: bytes, seen: bytes | None, about: str) -> bool:
         False when it held something else, which is in its place again; then read it, and repeat.
 
     Raises:
-        OSError: It cannot be written; the old content is in place.
+        OSError: It cannot be written, or those who read it could not any more; the old content is
+            in place.
     """
     unique = uuid.uuid4().hex
     staged = path.with_name(f".{path.name}.{unique}.tmp")
     try:
-        _write(staged, new, _mode_of(path))
+        _write(staged, new, path)
         if seen is None:
             done = _add(staged, path)
         else:
@@ -206,20 +209,53 @@ def _add(staged: Path, path: Path) -> bool:
     return True
 
 
-def _write(path: Path, content: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+def _write(path: Path, content: bytes, like: Path) -> None:
+    """Writes a new file for those who may read and write another one, which need not be there."""
+    # Until it is known whose it is, it is nobody else's.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as writer:
         writer.write(content)
         writer.flush()
-        os.fchmod(descriptor, mode)
+        try:
+            about = like.stat()
+        except FileNotFoundError:
+            os.fchmod(descriptor, _MODE)
+        else:
+            _give(descriptor, about)
+            _copy_access_list(like, descriptor)
         os.fsync(descriptor)
 
 
-def _mode_of(path: Path) -> int:
-    try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except FileNotFoundError:
-        return _MODE
+def _give(descriptor: int, about: os.stat_result) -> None:
+    """Gives a file the owner, group and mode of another one, as far as this user may.
+
+    Raises:
+        PermissionError: The server, which usually runs as another user, could not read it then.
+    """
+    for owner, group in ((about.st_uid, about.st_gid), (-1, about.st_gid)):
+        try:
+            os.fchown(descriptor, owner, group)
+            break
+        except OSError:
+            continue
+    now, mode = os.fstat(descriptor), stat.S_IMODE(about.st_mode)
+    lost = (now.st_gid != about.st_gid and mode & stat.S_IRGRP) or (
+        now.st_uid != about.st_uid and not mode & stat.S_IRGRP
+    )
+    if lost and not mode & stat.S_IROTH:
+        raise PermissionError(
+            errno.EPERM,
+            f"this user cannot make a file of user {about.st_uid} and group {about.st_gid} with "
+            f"mode {mode:04o}, so the server might not be able to read it",
+        )
+    os.fchmod(descriptor, mode)
+
+
+def _copy_access_list(source: Path, descriptor: int) -> None:
+    getxattr = getattr(os, "getxattr", None)  # Linux
+    if getxattr is not None:
+        with contextlib.suppress(OSError):
+            os.setxattr(descriptor, _ACCESS_LIST, getxattr(source, _ACCESS_LIST))
 
 
 def _read(path: Path) -> bytes | None:
