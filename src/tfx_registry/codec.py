@@ -286,7 +286,10 @@ def _float(value: Any) -> float:
         return _NON_FINITE[value]
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise _MisfitError("a number", value)
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        raise _MisfitError("a number that a float can hold", value) from None
 
 
 def _locate(parts: Iterable[tuple[str, _Reader, Any]]) -> _MisfitError:

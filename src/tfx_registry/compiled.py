@@ -369,4 +369,7 @@ def _shared(default: Any) -> Any:
 def _number(value: Any) -> float:
     if value.__class__ is not int:
         raise Misfit  # the slower readers know NaN and the infinities, which are written as text
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise Misfit from None

@@ -70,6 +70,7 @@ def test_text_is_canonical() -> None:
         ({"name": 1, "number": 1}, "name must be text"),
         ({"name": "a", "number": "x"}, "number must be a number"),
         ({"name": "a", "number": True}, "number must be a number"),
+        ({"name": "a", "number": 10**400}, "number must be a number that a float can hold"),
         ({"name": "a", "number": 1, "whole": 1.5}, "whole must be a whole number"),
         ({"name": "a", "number": 1, "colour": "blue"}, "colour must be one of red"),
         ({"name": "a", "number": 1, "inners": {}}, "inners must be a list"),
