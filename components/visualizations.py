@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from tfx.orchestration.experimental.interactive import visualizations
 
 from tfx_registry import codec, gate
+from tfx_registry.components import places
 from tfx_registry.components.artifacts import (
     REPORT_FILE,
     VERSION_FILE,
@@ -27,7 +27,7 @@ class ModelVersionVisualization(visualizations.ArtifactVisualization):
 
     def display(self, artifact: Any) -> None:
         """Shows `version.json` as a table."""
-        text = (Path(artifact.uri) / VERSION_FILE).read_text(encoding="utf-8")
+        text = _read(artifact, VERSION_FILE)
         _show(version_html(codec.decode(Version, codec.loads(text))))
 
 
@@ -38,7 +38,7 @@ class GateReportVisualization(visualizations.ArtifactVisualization):
 
     def display(self, artifact: Any) -> None:
         """Shows `report.json` as a table."""
-        text = (Path(artifact.uri) / REPORT_FILE).read_text(encoding="utf-8")
+        text = _read(artifact, REPORT_FILE)
         _show(report_html(gate.GateReport.from_json(text)))
 
 
@@ -46,6 +46,11 @@ def register() -> None:
     """Tells TFX of both."""
     for visualization in (ModelVersionVisualization, GateReportVisualization):
         visualizations.get_registry().register(visualization)
+
+
+def _read(artifact: Any, name: str) -> str:
+    with places.local_copy(artifact.uri) as folder:
+        return (folder / name).read_text(encoding="utf-8")
 
 
 def _show(text: str) -> None:

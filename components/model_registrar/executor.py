@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import posixpath
-from pathlib import Path
 from typing import Any
 
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 
 from tfx_registry import codec
-from tfx_registry.components import artifacts, execution
+from tfx_registry.components import artifacts, execution, places
 from tfx_registry.components.execution import REGISTRY
 from tfx_registry.errors import InvalidInputError
 from tfx_registry.inspection import describe_model, digest_source
@@ -57,6 +54,7 @@ class Executor(base_executor.BaseExecutor):
         """
         model = execution.single_artifact(input_dict, MODEL)
         output = execution.single_artifact(output_dict, MODEL_VERSION)
+        places.check_place(output.uri)
         origin = execution.origin_of(self._context, model.uri)
         facts = describe_model(model.uri)
         with execution.open_registry(exec_properties) as registry:
@@ -79,9 +77,7 @@ class Executor(base_executor.BaseExecutor):
         output.set_string_custom_property(artifacts.MODEL_NAME, version.model)
         output.set_string_custom_property(artifacts.VERSION, str(version.number))
         output.set_string_custom_property(artifacts.DIGEST, version.digest)
-        folder = Path(output.uri)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / artifacts.VERSION_FILE).write_text(codec.dumps(version), encoding="utf-8")
+        places.write_texts(output.uri, {artifacts.VERSION_FILE: codec.dumps(version)})
 
 
 def _operation(origin: Origin, facts: ModelFacts) -> str:
@@ -115,10 +111,10 @@ def _tuned(input_dict: dict[str, list[Any]]) -> dict[str, str]:
         for artifact in artifacts_of:
             if artifact.type_name != standard_artifacts.HyperParameters.TYPE_NAME:
                 continue
-            for name in sorted(fileio.listdir(artifact.uri)):
-                with fileio.open(posixpath.join(artifact.uri, name)) as stream:
-                    values = json.loads(stream.read()).get("values", {})
-                found.update({str(key): str(value) for key, value in values.items()})
+            with places.local_copy(artifact.uri) as folder:
+                for path in sorted(folder.iterdir()):
+                    values = json.loads(path.read_text(encoding="utf-8")).get("values", {})
+                    found.update({str(key): str(value) for key, value in values.items()})
     return found
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.proto import pusher_pb2
 from tfx.utils import proto_utils
 
-from tfx_registry.components import execution
+from tfx_registry.components import execution, places
 from tfx_registry.components.artifacts import VersionPointer
 from tfx_registry.components.execution import REGISTRY
 from tfx_registry.errors import (
@@ -30,10 +28,9 @@ from tfx_registry.operations import ByConfig, Retention, Servers, promote_by_con
 from tfx_registry.promotion import Promotion, promote
 from tfx_registry.records import Verdict, Version
 from tfx_registry.registry import ModelRegistry
-from tfx_registry.saved_model import find_saved_model
 from tfx_registry.serving import SmokeTest
-from tfx_registry.serving.objects import destination_of, is_object_url
-from tfx_registry.serving.objects.models import fetched_model, upload_tree
+from tfx_registry.serving.objects import destination_of
+from tfx_registry.serving.objects.models import upload_tree
 from tfx_registry.serving.sharing import share_tree
 
 __all__ = ["REGISTRY", "Executor"]
@@ -86,6 +83,7 @@ class Executor(base_executor.BaseExecutor):
             RegistryError: The version was to be published and was not; the message says why.
         """
         pushed = execution.single_artifact(output_dict, PUSHED_MODEL)
+        places.check_place(pushed.uri)
         model = execution.single_artifact(input_dict, MODEL)
         pointer = VersionPointer.of(execution.single_artifact(input_dict, MODEL_VERSION))
         destination = pusher_pb2.PushDestination()
@@ -111,7 +109,8 @@ class Executor(base_executor.BaseExecutor):
             )  # fmt: skip
             # What was copied just now was compared with the digest, byte by byte.
             whole = source if copied and source is not None else promotion.path
-            with _local(whole) as local:
+            # What was published in an object store comes back from there.
+            with places.local_copy(str(whole)) as local:
                 _mark_pushed(pushed, promotion, local)
             if exec_properties.get(RETENTION):
                 _prune(registry, promotion, exec_properties[RETENTION], pushed)
@@ -119,17 +118,7 @@ class Executor(base_executor.BaseExecutor):
 
 def _source(uri: str) -> Path | None:
     """Returns where the model lies; None for one in an object store, which the registry finds."""
-    return None if is_object_url(uri) else find_saved_model(uri) or Path(uri)
-
-
-@contextlib.contextmanager
-def _local(place: str | Path) -> Iterator[Path]:
-    """Brings what was published to a local path, if it is not there."""
-    if not is_object_url(place):
-        yield Path(place)
-        return
-    with fetched_model(str(place)) as path:
-        yield path
+    return None if places.is_in_store(uri) else Path(places.find_model(uri))
 
 
 def _promote(
@@ -235,8 +224,8 @@ def _mark_pushed(pushed: Any, promotion: Promotion, source: Path) -> None:
     It takes no room where it can share that of the model artifact. With what a server loads it
     shares nothing that could be written to: that is copied.
     """
-    target = Path(pushed.uri)
-    if is_object_url(pushed.uri):
+    target = places.local_path(pushed.uri)
+    if places.is_in_store(pushed.uri):
         upload_tree(source, pushed.uri)
     elif source == Path(promotion.path):
         shutil.rmtree(target, ignore_errors=True)

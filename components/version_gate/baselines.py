@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from tfx_registry.digest import digest_path
-from tfx_registry.errors import InvalidModelError
+from tfx_registry.components import places
+from tfx_registry.errors import InvalidInputError, InvalidModelError
 from tfx_registry.gate import Reason
 from tfx_registry.records import Version
 from tfx_registry.registry import ModelRegistry
-from tfx_registry.saved_model import find_saved_model
 
 __all__ = ["BaselineBytes", "find_bytes", "served_earlier"]
 
@@ -20,7 +18,7 @@ class BaselineBytes:
     """Where the bytes of the version that serves can be read, or why they cannot.
 
     Attributes:
-        path: A directory that holds exactly the registered bytes; "" if there is none.
+        path: Path or address that holds exactly the registered bytes; "" if there is none.
         reason: Why there is none.
         message: The same as one readable line.
         notes: Remarks for the decision, such as a place that could not be reached.
@@ -48,21 +46,23 @@ def find_bytes(registry: ModelRegistry, version: Version, alias: str) -> Baselin
     """
     deployments = registry.head(version.model).deployments.values()
     copies = [
-        Path(deployment.destination) / str(deployment.number)
+        f"{deployment.destination}/{deployment.number}"
         for deployment in sorted(deployments, key=lambda d: d.seq, reverse=True)
         if deployment.alias == alias and deployment.number == version.number
     ]
     changed = ""
     tried: list[str] = []
     for place in [*copies, *_registered(version)]:
-        if not place.exists():
-            tried.append(str(place))
+        unreachable = _unreachable(place)
+        if unreachable is not None:
+            tried.append(place + unreachable)
             continue
         difference = _difference(version, place)
         if not difference:
-            return BaselineBytes(path=str(place), notes=_notes(version, copies, place))
+            found = places.find_model(place)
+            return BaselineBytes(path=found, notes=_notes(version, copies, found))
         if place in copies:
-            message = f"what serves at {str(place)!r} is not {version.ref}: {difference}"
+            message = f"what serves at {place!r} is not {version.ref}: {difference}"
             return BaselineBytes(reason=Reason.BASELINE_BYTES_CHANGED, message=message)
         changed = changed or difference
     if changed:
@@ -108,26 +108,33 @@ def served_earlier(
 _SERVING_EVENTS = frozenset({"promoted", "rolled_back", "adopted"})
 
 
-def _registered(version: Version) -> list[Path]:
-    recorded = [version.uri, version.origin.artifact_uri]
-    return [find_saved_model(uri) or Path(uri) for uri in recorded if uri]
+def _registered(version: Version) -> list[str]:
+    return [uri for uri in (version.uri, version.origin.artifact_uri) if uri]
 
 
-def _difference(version: Version, place: Path) -> str:
+def _unreachable(place: str) -> str | None:
+    """Says why nothing can be read at a place, "" where nothing lies there; None if it can be."""
+    try:
+        return None if places.lies_there(place) else ""
+    except InvalidInputError as error:
+        return f" ({error.why})"
+
+
+def _difference(version: Version, place: str) -> str:
     """Says how a place differs from the registered bytes; "" if it does not."""
     try:
-        now = digest_path(place)
+        root, manifest = places.digests_of(place)
     except InvalidModelError as error:
         return str(error)
-    if (now.root, now.manifest) == (version.facts.digest, version.facts.manifest):
+    if (root, manifest) == (version.facts.digest, version.facts.manifest):
         return ""
-    return f"{str(place)!r} has the digest {now.root[:16]}, registered is {version.digest[:16]}"
+    return f"{place!r} has the digest {root[:16]}, registered is {version.digest[:16]}"
 
 
-def _notes(version: Version, copies: list[Path], place: Path) -> tuple[str, ...]:
+def _notes(version: Version, copies: list[str], place: str) -> tuple[str, ...]:
     if not copies or place == copies[0]:
         return ()
     return (
-        f"the serving copy {str(copies[0])!r} of {version.ref} is out of reach here; compared "
-        f"with the same bytes at {str(place)!r}",
+        f"the serving copy {copies[0]!r} of {version.ref} is out of reach here; compared "
+        f"with the same bytes at {place!r}",
     )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tfx_registry.components import places
 from tfx_registry.components.artifacts import VersionPointer
 from tfx_registry.components.version_gate.baselines import find_bytes, served_earlier
 from tfx_registry.components.version_gate.tfma_results import (
@@ -15,7 +16,6 @@ from tfx_registry.components.version_gate.tfma_results import (
     CandidateMissingError,
     UnreadableEvaluationError,
 )
-from tfx_registry.digest import digest_path
 from tfx_registry.errors import ConflictError, InvalidModelError
 from tfx_registry.gate import (
     BaselineRule,
@@ -31,7 +31,6 @@ from tfx_registry.gate.policy import MovedBaseline
 from tfx_registry.gating import Standing, decision_of, report_of, situation_of
 from tfx_registry.records import PipelineRun, Verdict, Version
 from tfx_registry.registry import ModelRegistry
-from tfx_registry.saved_model import find_saved_model
 
 __all__ = ["Question", "decide_and_record"]
 
@@ -242,10 +241,10 @@ class _Source:
                     return _Measured(nothing, found.reason, found.message)
                 found = dataclasses.replace(found, notes=(found.message,))
             baseline, notes = found.path or None, found.notes
-        candidate = find_saved_model(self._question.model_uri) or self._question.model_uri
+        candidate = places.find_model(self._question.model_uri)
         if self._question.make is None:
             raise AssertionError("without an evaluation the component asks for examples")
-        made = self._question.make(str(candidate), baseline)
+        made = self._question.make(candidate, baseline)
         return _Measured(dataclasses.replace(made, serving_seq=standing.seq), notes=notes)
 
     def _dated(self, given: Evaluation, standing: Standing) -> Evaluation:
@@ -272,12 +271,12 @@ def _fits(evaluation: Evaluation, standing: Standing) -> bool:
 def _changed_bytes(version: Version, model_uri: str) -> str:
     """Says how the model in the pipeline differs from the registered bytes; "" if it does not."""
     try:
-        now = digest_path(find_saved_model(model_uri) or model_uri)
+        root, manifest = places.digests_of(model_uri)
     except InvalidModelError as error:
         return f"the model at {model_uri!r} cannot be read: {error}"
-    if (now.root, now.manifest) == (version.facts.digest, version.facts.manifest):
+    if (root, manifest) == (version.facts.digest, version.facts.manifest):
         return ""
     return (
         f"the model at {model_uri!r} does not hold the bytes of {version.ref}: its digest is "
-        f"{now.root[:16]}, registered is {version.digest[:16]}"
+        f"{root[:16]}, registered is {version.digest[:16]}"
     )

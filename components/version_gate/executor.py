@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from pathlib import Path
 from typing import Any
 
 from tfx.components.evaluator import constants as blessing_keys
@@ -12,7 +11,7 @@ from tfx.components.util import model_utils
 from tfx.dsl.components.base import base_beam_executor, base_executor
 
 from tfx_registry import codec
-from tfx_registry.components import artifacts, execution
+from tfx_registry.components import artifacts, execution, places
 from tfx_registry.components.artifacts import VersionPointer
 from tfx_registry.components.execution import REGISTRY
 from tfx_registry.components.version_gate import data_identity, own_evaluation
@@ -88,6 +87,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 TFMA and Beam pass through.
         """
         model = execution.single_artifact(input_dict, MODEL)
+        for key in (BLESSING, REPORT):
+            places.check_place(execution.single_artifact(output_dict, key).uri)
         question = self._question(model, input_dict, output_dict, exec_properties)
         run = execution.run_of(self._context)
         with execution.open_registry(exec_properties) as registry:
@@ -224,10 +225,11 @@ def _write_report(output: Any, report: GateReport, version: Version, run: str) -
     output.set_string_custom_property(artifacts.VERDICT, report.verdict.value)
     output.set_string_custom_property(artifacts.MODEL_NAME, report.model)
     output.set_string_custom_property(artifacts.VERSION, str(report.candidate.number))
-    folder = Path(output.uri)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / artifacts.REPORT_FILE).write_text(report.to_json(), encoding="utf-8")
-    (folder / artifacts.REPORT_PAGE).write_text(render_html(report, recorded), encoding="utf-8")
+    texts = {
+        artifacts.REPORT_FILE: report.to_json(),
+        artifacts.REPORT_PAGE: render_html(report, recorded),
+    }
+    places.write_texts(output.uri, texts)
 
 
 def _write_blessing(
@@ -249,6 +251,4 @@ def _write_blessing(
         blessing_keys.BLESSED_VALUE if passed else blessing_keys.NOT_BLESSED_VALUE,
     )
     name = blessing_keys.BLESSED_FILE_NAME if passed else blessing_keys.NOT_BLESSED_FILE_NAME
-    folder = Path(blessing.uri)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text("", encoding="utf-8")
+    places.write_texts(blessing.uri, {name: ""})

@@ -14,8 +14,8 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.writers import eval_config_writer
 
+from tfx_registry.components import places
 from tfx_registry.components.version_gate.tfma_records import Numbers, parse_records
-from tfx_registry.digest import digest_path
 from tfx_registry.errors import InvalidInputError, InvalidModelError
 from tfx_registry.gate import DataIdentity, EvaluatedModel, Evaluation
 
@@ -51,7 +51,8 @@ def load_evaluation(
     """Reads a TFMA result.
 
     Args:
-        location: The ModelEvaluation artifact, that is TFMA's output path.
+        location: The ModelEvaluation artifact, that is TFMA's output path; also in an object store
+            (`s3://`, `gs://`).
         created_at: When the artifact was made, in seconds since the epoch, where that is known.
             The evaluation counts as made then or when its files were written, whatever is earlier.
         data: Which examples were evaluated, where the caller knows more than TFMA.
@@ -65,31 +66,49 @@ def load_evaluation(
         UnreadableEvaluationError: Files are damaged or missing.
         AmbiguousEvaluationError: There is more than one candidate.
         CandidateMissingError: No number is about the candidate.
+        RegistryError: The object store refuses, or does not answer.
     """
+    if not places.is_in_store(location):
+        return _load(location, location, created_at, data)
+    if not places.lies_there(location):
+        return Evaluation(location)
     try:
-        files = _files(location)
-        config, data_location, _, places = eval_config_writer.load_eval_run(location)
+        with places.local_copy(location) as folder:
+            return _load(str(folder), location, created_at, data)
+    except InvalidModelError as error:
+        raise _unreadable(location, error.why) from error
+
+
+def _unreadable(location: str, why: str) -> UnreadableEvaluationError:
+    return UnreadableEvaluationError(
+        f"cannot read the evaluation at {location!r}", why[:300], "run the evaluation again"
+    )
+
+
+def _load(
+    folder: str, location: str, created_at: float | None, data: DataIdentity | None
+) -> Evaluation:
+    """Reads a result from a folder, and calls it by its location."""
+    try:
+        files = _files(folder)
+        config, data_location, _, lay = eval_config_writer.load_eval_run(folder)
         if config is None:
             return Evaluation(location)
         _check_shards(files)
-        models, differences = parse_records(tfma.load_metrics(location))
-        facts = _Facts.read(location, files, created_at)
+        models, differences = parse_records(tfma.load_metrics(folder))
+        facts = _Facts.read(folder, files, created_at)
     except Exception as error:
-        raise UnreadableEvaluationError(
-            f"cannot read the evaluation at {location!r}",
-            f"{type(error).__name__}: {error}"[:300],
-            "run the evaluation again",
-        ) from error
+        raise _unreadable(location, f"{type(error).__name__}: {error}") from error
     specs = list(config.model_specs)
     name = _only([spec.name for spec in specs if not spec.is_baseline], specs, location)
     baselines = [spec.name for spec in specs if spec.is_baseline]
-    own = _own_numbers(name, models, places, baselines, location)
+    own = _own_numbers(name, models, lay, baselines, location)
     difference = differences.get(name, Numbers())
     known = data_location if data_location not in _UNKNOWN else ""
     return Evaluation(
         location=location,
-        candidate=_model_at(places.get(name) or places.get(""), own),
-        baseline=_model_at(places.get(baselines[0]), models.get(baselines[0], Numbers()))
+        candidate=_model_at(lay.get(name) or lay.get(""), own),
+        baseline=_model_at(lay.get(baselines[0]), models.get(baselines[0], Numbers()))
         if baselines
         else None,
         data_location=known,
@@ -123,7 +142,7 @@ def _only(names: list[str], specs: list[Any], location: str) -> str:
 def _own_numbers(
     name: str,
     models: dict[str, Numbers],
-    places: Any,
+    lay: Any,
     baselines: list[str],
     location: str,
 ) -> Numbers:
@@ -138,8 +157,8 @@ def _own_numbers(
             f"its candidate is {name!r}, and its numbers are about {found}",
             "give models and model specs the same names",
         )
-    if name not in places and "" not in places and places:
-        known = ", ".join(repr(place) for place in sorted(places) if place not in baselines)
+    if name not in lay and "" not in lay and lay:
+        known = ", ".join(repr(place) for place in sorted(lay) if place not in baselines)
         raise CandidateMissingError(
             f"cannot decide on the evaluation at {location!r}",
             f"its candidate is {name!r}, and it says only where {known or 'the baseline'} lay",
@@ -152,8 +171,8 @@ def _model_at(location: str | None, numbers: Numbers) -> EvaluatedModel:
     """Describes an evaluated model, with the digest of the bytes that lie there now."""
     known = location if location and location not in _UNKNOWN else ""
     try:
-        manifest = digest_path(known).manifest if known else ""
-    except InvalidModelError:
+        manifest = places.digests_of(known)[1] if known else ""
+    except InvalidInputError:
         manifest = ""
     return EvaluatedModel(
         known,

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from tfx_registry import saved_model
 from tfx_registry.digest import digest_path, walk_files
-from tfx_registry.errors import InvalidModelError
+from tfx_registry.errors import IntegrityError, InvalidModelError
 from tfx_registry.records import ModelFacts, ModelFormat
-from tfx_registry.serving.objects.urls import ObjectUrl, is_object_url
+from tfx_registry.serving.objects.bucket import Stored
+from tfx_registry.serving.objects.urls import is_object_url
 
 __all__ = ["code_revision", "describe_model", "digest_source", "installed_libraries"]
 
@@ -40,7 +41,8 @@ def describe_model(path: str | os.PathLike[str]) -> ModelFacts:
 
     Args:
         path: A SavedModel directory, a TFX Model artifact, a `.keras` file, or anything else; also
-            the address of one in an object store (`s3://`, `gs://`), which is downloaded for it.
+            the address of one in an object store (`s3://`, `gs://`), which is downloaded for it,
+            once in a process while nobody writes there.
 
     Returns:
         Format, digest, size, signatures.
@@ -82,13 +84,26 @@ def describe_model(path: str | os.PathLike[str]) -> ModelFacts:
 
 
 def _describe_stored(place: str) -> ModelFacts:
-    from tfx_registry.serving.objects.models import fetched_model
+    from tfx_registry.serving.objects.models import find_stored_model
+
+    return _describe_listed(*find_stored_model(place))
+
+
+@functools.lru_cache(maxsize=64)
+def _describe_listed(place: str, listed: tuple[Stored, ...]) -> ModelFacts:
+    """Downloads and describes what a store lists, once as long as it lists the same.
+
+    Each write changes the tag of what was written. The gate asks for the candidate several times.
+    """
+    from tfx_registry.serving.objects.models import fetched_model, stored_files
 
     with fetched_model(place) as local:
         facts = describe_model(local)
-        below = Path(facts.uri).relative_to(local.absolute()).as_posix()
-    address = str(ObjectUrl.parse(place))
-    return dataclasses.replace(facts, uri=address if below == "." else f"{address}/{below}")
+    if stored_files(place) != listed:
+        raise IntegrityError(
+            f"cannot read the model {place!r}", "it changed while it was read", "repeat it"
+        )
+    return dataclasses.replace(facts, uri=place)
 
 
 def installed_libraries() -> dict[str, str]:

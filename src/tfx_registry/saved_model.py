@@ -24,6 +24,7 @@ from tfx_registry.records import Signature, TensorSpec
 __all__ = [
     "SAVED_MODEL_FILE",
     "SERVE_TAG",
+    "TFX_SERVING_MODEL_DIR",
     "ServingGraph",
     "find_saved_model",
     "parse_message",

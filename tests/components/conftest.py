@@ -18,7 +18,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from tfx_registry import ModelRegistry
-from tfx_registry.components import GateReport, ModelVersion
+from tfx_registry.components import GateReport, ModelVersion, places
 from tfx_registry.components.model_registrar.executor import Executor as Registrar
 from tfx_registry.components.promoter.executor import Executor as Promoter
 from tfx_registry.components.version_gate.executor import Executor as Gate
@@ -241,14 +241,16 @@ class Pipeline:
     def __init__(self, root: Path, uri: str) -> None:
         self.root = root
         self.uri = uri
+        self.outputs = str(root / "out")
         self.serving = root / "serving" / "ages"
         self.counter = 0
 
     def output(self, cls: Any) -> Any:
         self.counter += 1
         made = cls()
-        made.uri = str(self.root / "out" / f"{cls.TYPE_NAME}-{self.counter}")
-        Path(made.uri).mkdir(parents=True)
+        made.uri = f"{self.outputs}/{cls.TYPE_NAME}-{self.counter}"
+        if not places.is_in_store(made.uri):
+            Path(made.uri).mkdir(parents=True)
         made.id = self.counter
         return made
 
@@ -315,7 +317,8 @@ class Pipeline:
             {"blessing": [blessing], "report": [report], **outputs},
             {"policy": (policy or POLICY).to_json(), "registry": self.uri, **properties},
         )
-        text = (Path(report.uri) / "report.json").read_text(encoding="utf-8")
+        with places.local_copy(report.uri) as folder:
+            text = (folder / "report.json").read_text(encoding="utf-8")
         return blessing, Report.from_json(text)
 
     @staticmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,12 +36,14 @@ class Stored:
         size_bytes: Its length.
         md5: MD5 of its content in hexadecimal digits; "" where the store does not say.
         tag: Changes with each write: the ETag, or the generation.
+        modified: When it was written, in seconds since the epoch; 0 where the store does not say.
     """
 
     key: str
     size_bytes: int
     md5: str
     tag: str
+    modified: float = field(default=0.0, compare=False)
 
 
 class Bucket(abc.ABC):

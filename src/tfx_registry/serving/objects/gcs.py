@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import datetime
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -130,4 +131,14 @@ class GcsBucket(Bucket):
 
 def _stored(item: dict[str, Any]) -> Stored:
     md5 = base64.b64decode(item.get("md5Hash") or "").hex()
-    return Stored(item["name"], int(item.get("size") or 0), md5, str(item.get("generation", "")))
+    tag = str(item.get("generation", ""))
+    return Stored(item["name"], int(item.get("size") or 0), md5, tag, _seconds(item))
+
+
+def _seconds(item: dict[str, Any]) -> float:
+    """Reads when an object was written (RFC 3339); Python 3.10 does not know "Z"."""
+    text = str(item.get("timeCreated") or item.get("updated") or "")
+    try:
+        return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return 0.0

@@ -85,7 +85,8 @@ class S3Bucket(Bucket):
                 etag = item["ETag"].strip('"')
                 # Of an upload in parts it is no MD5 of the content, and has a dash.
                 md5 = etag if len(etag) == 32 and "-" not in etag else ""
-                found.append(Stored(item["Key"], item["Size"], md5, item["ETag"]))
+                modified = item["LastModified"].timestamp()
+                found.append(Stored(item["Key"], item["Size"], md5, item["ETag"], modified))
         return found
 
     def _children(self, prefix: str) -> list[str]:
