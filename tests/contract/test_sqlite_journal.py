@@ -318,9 +318,10 @@ def test_a_writer_that_keeps_its_turn_is_a_conflict(
         registry._retry_seconds = 0.05
         with (
             sqlite_file.turn(path, sqlite_file.opened(path)),
-            pytest.raises(ConflictError, match="other writers were faster"),
+            pytest.raises(ConflictError, match="another process has kept its turn") as raised,
         ):
             registry.register("penguin", plain_model)
+        assert f"fuser -v {path}-writers" in raised.value.todo
         assert registry.register("penguin", plain_model).number == 2
 
 

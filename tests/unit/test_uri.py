@@ -64,6 +64,12 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
     assert RegistryUri.parse(str(uri)) == uri
 
 
+def test_a_path_that_is_no_text_is_refused() -> None:
+    """Python writes bytes of a file name that are no UTF-8 as halves of surrogate pairs."""
+    with pytest.raises(InvalidUriError, match="no UTF-8"):
+        RegistryUri.parse("sqlite:///\udcff.sqlite")
+
+
 def test_the_parts() -> None:
     uri = RegistryUri.parse("postgresql://ada%40corp@DB.example:6543/registry?sslmode=require")
     assert (uri.scheme, uri.host, uri.port) == ("postgresql", "db.example", 6543)

@@ -153,7 +153,11 @@ class Session(Forkable):
             if self._file is not None and self._opened.log is None:
                 self._opened = sqlite_file.opened(self._file)  # somebody gave it a log meanwhile
         except sqlite_file.Busy as busy:
-            raise AppendConflict(str(busy)) from busy
+            raise AppendConflict(
+                str(busy), why=str(busy),
+                todo=f"see which one with 'fuser -v {self._file}-writers': one that is stopped or "
+                "hangs must go on or end; nothing was written",
+            ) from busy  # fmt: skip
         except sqlite_file.GoneError as error:
             self._drop(store)
             raise self._unavailable(

@@ -264,7 +264,7 @@ def _wait_for(lock: int) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise Busy("another writer keeps its turn") from None
+                raise Busy(f"another process has kept its turn for {_TURN_SECONDS:g} s") from None
         else:
             return
         time.sleep(delay)

@@ -16,7 +16,18 @@ __all__ = ["AppendConflict", "StateRepair", "Store", "StoredKeys", "StoredRecord
 
 
 class AppendConflict(Exception):  # noqa: N818 - not an error: the writer reads again and retries
-    """The sequence number or the token is taken, or the store asks to try again."""
+    """The sequence number or the token is taken, or the store asks to try again.
+
+    Attributes:
+        why: What stood in the way where that was no faster writer, else "".
+        todo: What to do about it, or "".
+    """
+
+    def __init__(self, text: str = "", *, why: str = "", todo: str = "") -> None:
+        """Makes it."""
+        super().__init__(text)
+        self.why = why
+        self.todo = todo
 
 
 @dataclass(frozen=True)

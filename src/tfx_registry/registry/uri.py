@@ -46,6 +46,7 @@ _CHOICES = {
 
 _SECRET_KEY = re.compile(r"pass|pwd|secret|token|credential", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _HOST = re.compile(
     r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|[0-9a-f:.]*:[0-9a-f:.]*(?:%[a-z0-9]+)?"
 )
@@ -102,6 +103,8 @@ class RegistryUri:
         _refuse_password(text, parts)
         if _CONTROL.search(text):
             raise _invalid(text, "it holds a control character")
+        if _SURROGATE.search(text):
+            raise _invalid(text, "it holds bytes that are no UTF-8, which ML Metadata cannot take")
         if text == "memory://":
             return cls("memory")
         if parts.scheme == "sqlite":

@@ -142,25 +142,27 @@ class RegistryWriter(RegistryReader):
                     reason=reason,
                 )
             )
-            if (versions := self._try(head, event)) is not None:
+            versions = self._try(head, event)
+            if not isinstance(versions, AppendConflict):
                 return Recorded(event, versions)
             if done := self._store.find_operation(model, token):
                 return Recorded(done)
             if time.monotonic() > deadline:
                 raise ConflictError(
                     f"cannot record {event.kind!r} for {model!r}",
-                    f"other writers were faster for {self._retry_seconds:g} seconds",
-                    "repeat when the registry is less busy; nothing was written",
+                    versions.why
+                    or f"other writers were faster for {self._retry_seconds:g} seconds",
+                    versions.todo or "repeat when the registry is less busy; nothing was written",
                 )
             time.sleep(delay * random.uniform(0.5, 1.5))
             delay = min(delay * 1.6, 0.25)
 
     def _append(self, head: Head | None, event: Event) -> bool:
         """Appends an event that follows a head; tells whether no other writer was faster."""
-        return self._try(head, event) is not None
+        return not isinstance(self._try(head, event), AppendConflict)
 
-    def _try(self, head: Head | None, event: Event) -> Mapping[int, Version] | None:
-        """Appends an event; returns the versions that it changed, None if another was faster."""
+    def _try(self, head: Head | None, event: Event) -> Mapping[int, Version] | AppendConflict:
+        """Appends an event; returns the versions that it changed, or what stood in the way."""
         numbers: Collection[int] = fold.touched(head, event.payload)
         versions = self._store.read_versions(event.model, numbers) if numbers else {}
         after = fold.apply(fold.Snapshot(head, versions), event)
@@ -169,7 +171,7 @@ class RegistryWriter(RegistryReader):
             self._store.append(event, after.head, list(after.versions.values()))
         except AppendConflict as conflict:
             _logger.debug("event %d of %s: %s", event.seq, event.model, conflict)
-            return None
+            return conflict
         return after.versions
 
     def actor(self, actor: str | None = None) -> str:
