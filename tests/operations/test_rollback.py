@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import shutil
@@ -22,11 +23,17 @@ from tfx_registry.errors import (
 )
 from tfx_registry.operations import rollbacks
 from tfx_registry.registry.access import AccessPolicy
-from tfx_registry.registry.events import Promoted, RolledBack
+from tfx_registry.registry.events import Decided, Promoted, RolledBack
 from tfx_registry.serving import receipts
 from tfx_registry.serving.shelf import Shelf
 
 MODEL = "penguin"
+
+
+def decided(world, number):
+    """The last decision of the gate on a version."""
+    found = [e.payload for e in world.registry.history(MODEL) if isinstance(e.payload, Decided)]
+    return [decision for decision in found if decision.number == number][-1]
 
 
 def back(world, to=None, **options):
@@ -139,6 +146,34 @@ def test_an_override_given_before_the_rollback_does_not_count(served) -> None:
         promote(served.registry, MODEL, 3, served.base)
     served.registry.override(MODEL, 3, reason="it was the network", expires=day)
     assert promote(served.registry, MODEL, 3, served.base).version.number == 3
+
+
+def test_a_gate_that_passes_it_after_the_rollback_lets_it_serve_whatever_was_overridden(
+    served,
+) -> None:
+    """The error says to run VersionGate again: then that has to help."""
+    served.registry.override(MODEL, 3, reason="hurry", expires=datetime.timedelta(days=1))
+    back(served)
+    with pytest.raises(RefusedError, match=r"rolled back .* after that override"):
+        promote(served.registry, MODEL, 3, served.base)
+    served.promote(3)
+    assert served.serving() == 3
+
+
+def test_an_override_given_before_the_rollback_does_not_stand_for_a_comparison(served) -> None:
+    served.registry.override(MODEL, 3, reason="hurry", expires=datetime.timedelta(days=1))
+    back(served)
+    served.decide(3)  # against version 2
+    other = served.base.parent / "other"
+    served.promote(1, other)
+    served.registry.record_decision(
+        MODEL,
+        dataclasses.replace(
+            decided(served, 3), serving_seq=served.registry.serving(MODEL, "production").seq
+        ),
+    )
+    with pytest.raises(RefusedError, match="the gate compared it with version 2"):
+        promote(served.registry, MODEL, 3, other)
 
 
 def test_the_next_version_is_promoted_as_always(served) -> None:

@@ -10,7 +10,7 @@ from tfx_registry.errors import (
     RefusedError,
     RejectedError,
 )
-from tfx_registry.records import DecisionSummary, Deployment, Head, Verdict, Version
+from tfx_registry.records import DecisionSummary, Deployment, Head, Override, Verdict, Version
 from tfx_registry.registry.events import Decided, Payload, Promoted, PublishStarted
 from tfx_registry.registry.writer import RegistryWriter
 
@@ -113,12 +113,12 @@ class Promotions(RegistryWriter):
         return version
 
     def _check_gate(self, version: Version, alias: str) -> None:
-        override = version.override_for(alias)
-        if override is not None and override.holds_at(self._now()):
-            if override.seq > version.rolled_back:
-                return
-            raise _rolled_back(version, "override")
+        held = self._override_held(version, alias)
+        if held is not None and held.seq > version.rolled_back:
+            return
         decision = version.decision
+        if held is not None and (decision is None or decision.seq < version.rolled_back):
+            raise _rolled_back(version, "override")
         if decision is None:
             raise RefusedError(
                 f"cannot promote {version.ref}",
@@ -144,6 +144,10 @@ class Promotions(RegistryWriter):
         if decision.seq < version.rolled_back:
             raise _rolled_back(version, "decision")
         self._check_current(version, decision)
+
+    def _override_held(self, version: Version, alias: str) -> Override | None:
+        override = version.override_for(alias)
+        return override if override is not None and override.holds_at(self._now()) else None
 
     def _check_current(self, version: Version, decision: DecisionSummary) -> None:
         """Refuses a decision that was made against something that does not serve any more."""
@@ -215,8 +219,8 @@ class Promotions(RegistryWriter):
         if deployment is None or deployment.number == number:
             return
         version = self.get(model, number)
-        override = version.override_for(alias)
-        if override is not None and override.holds_at(self._now()):
+        held = self._override_held(version, alias)
+        if held is not None and held.seq > version.rolled_back:
             return
         decision = version.decision
         if decision is None or decision.baseline in (None, deployment.number):
