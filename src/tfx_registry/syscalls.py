@@ -42,6 +42,7 @@ __all__ = [
     "statvfs",
     "syncfs",
     "unlink",
+    "unlock",
     "write",
     "write_some",
 ]
@@ -239,6 +240,20 @@ def rename_no_replace(source: Path, target: Path) -> bool:
 def flock(descriptor: int, operation: int) -> None:
     """Takes or gives back a lock on a whole file; a dead process gives it back by itself."""
     fcntl.flock(descriptor, operation)
+
+
+def unlock(descriptor: int, owner: int) -> None:
+    """Gives back a lock on a whole file, before its descriptor is closed.
+
+    A process that was forked meanwhile has the same lock open, so that closing alone would leave it
+    held until that one ends.
+
+    Args:
+        descriptor: The descriptor by which it was taken.
+        owner: Which process took it: a forked one must not give back what is its parent's.
+    """
+    if os.getpid() == owner:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _repeat_interrupted(

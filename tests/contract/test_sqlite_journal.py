@@ -325,25 +325,6 @@ def test_a_writer_that_keeps_its_turn_is_a_conflict(
         assert registry.register("penguin", plain_model).number == 2
 
 
-def test_a_turn_ends_though_a_forked_process_lives_on(
-    path: Path, plain_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The child has the lock open as well; it belongs to both of them."""
-    monkeypatch.setattr(sqlite_file, "_TURN_SECONDS", 0.01)
-    path.write_bytes(b"")
-    path.with_name(f"{path.name}-wal").write_bytes(b"")
-    with sqlite_file.turn(path, sqlite_file.opened(path)):
-        child = os.fork()
-        if not child:
-            signal.pause()
-    try:
-        with sqlite_file.turn(path, sqlite_file.opened(path)):
-            pass
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-
-
 FORK = """
 import os, sys, threading
 from tfx_registry import ModelRegistry

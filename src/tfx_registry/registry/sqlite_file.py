@@ -216,7 +216,7 @@ def turn(path: Path, at_first: Opened) -> Iterator[None]:
         GoneError: The file or its log was deleted or replaced.
         OSError: The file of the lock cannot be made or opened.
     """
-    lock = None
+    lock, process = None, os.getpid()
     try:
         if is_wal(path):
             lock = _open_lock(path)
@@ -226,9 +226,8 @@ def turn(path: Path, at_first: Opened) -> Iterator[None]:
         _check_same(path, at_first)
     finally:
         if lock is not None:
-            # A process that was forked meanwhile has the lock open as well: closing is not enough.
             with contextlib.suppress(OSError):
-                fcntl.flock(lock, fcntl.LOCK_UN)
+                syscalls.unlock(lock, process)
             os.close(lock)
 
 

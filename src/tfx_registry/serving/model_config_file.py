@@ -6,6 +6,7 @@ lost.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import logging
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tfx_registry import syscalls
 from tfx_registry.errors import InvalidInputError, ServingDirectoryError
 from tfx_registry.serving.model_config import (
     ServedModel,
@@ -74,6 +76,7 @@ class ModelConfigFile:
             lock = os.open(f"{file.path}.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, _MODE)
         except OSError as error:
             raise _failed(file.path, error) from error
+        process = os.getpid()
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,6 +87,8 @@ class ModelConfigFile:
             file._tidy()
             yield file
         finally:
+            with contextlib.suppress(OSError):
+                syscalls.unlock(lock, process)
             os.close(lock)
 
     @classmethod

@@ -130,6 +130,7 @@ class ServingDirectory:
             lock = syscalls.open_file(
                 state / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _LOCK_MODE
             )
+        process = os.getpid()
         try:
             with _explained(folder):
                 try:
@@ -143,6 +144,8 @@ class ServingDirectory:
             remove_tree(state / _STAGING)
             yield cls(folder)
         finally:
+            with contextlib.suppress(OSError):
+                syscalls.unlock(lock, process)
             with contextlib.suppress(OSError):
                 syscalls.close(lock)
 
