@@ -16,7 +16,9 @@ from tfx_registry.saved_model import find_saved_model
 from tfx_registry.serving.objects.models import (
     fetched_model,
     find_stored_model,
+    remove_files,
     stored_files,
+    upload_tree,
     write_files,
 )
 from tfx_registry.serving.objects.urls import ObjectUrl, is_object_url
@@ -29,6 +31,7 @@ __all__ = [
     "lies_there",
     "local_copy",
     "local_path",
+    "replace_tree",
     "write_texts",
 ]
 
@@ -122,6 +125,20 @@ def local_copy(place: str) -> Iterator[Path]:
         return
     with fetched_model(place) as path:
         yield path
+
+
+def replace_tree(source: Path, place: str) -> None:
+    """Uploads a directory in place of what lies at an address.
+
+    Args:
+        source: The directory.
+        place: The address.
+
+    Raises:
+        RegistryError: The object store refuses, or does not answer.
+    """
+    remove_files(place)
+    upload_tree(source, place)
 
 
 def write_texts(place: str, files: Mapping[str, str]) -> None:

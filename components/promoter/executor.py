@@ -30,7 +30,6 @@ from tfx_registry.records import Verdict, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import SmokeTest
 from tfx_registry.serving.objects import destination_of
-from tfx_registry.serving.objects.models import upload_tree
 from tfx_registry.serving.sharing import share_tree
 
 __all__ = ["REGISTRY", "Executor"]
@@ -226,7 +225,7 @@ def _mark_pushed(pushed: Any, promotion: Promotion, source: Path) -> None:
     """
     target = places.local_path(pushed.uri)
     if places.is_in_store(pushed.uri):
-        upload_tree(source, pushed.uri)
+        places.replace_tree(source, pushed.uri)
     elif source == Path(promotion.path):
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target)

@@ -14,7 +14,7 @@ from tfx_registry import codec
 from tfx_registry.components import artifacts, execution, places
 from tfx_registry.components.artifacts import VersionPointer
 from tfx_registry.components.execution import REGISTRY
-from tfx_registry.components.version_gate import data_identity, own_evaluation
+from tfx_registry.components.version_gate import data_identity, own_evaluation, staged_evaluation
 from tfx_registry.components.version_gate.deciding import Question, decide_and_record
 from tfx_registry.components.version_gate.driver import EVALUATED_EXAMPLES
 from tfx_registry.components.version_gate.tfma_results import load_evaluation
@@ -87,8 +87,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 TFMA and Beam pass through.
         """
         model = execution.single_artifact(input_dict, MODEL)
-        for key in (BLESSING, REPORT):
-            places.check_place(execution.single_artifact(output_dict, key).uri)
+        for outputs in output_dict.values():
+            for output in outputs:
+                places.check_place(output.uri)
         question = self._question(model, input_dict, output_dict, exec_properties)
         run = execution.run_of(self._context)
         with execution.open_registry(exec_properties) as registry:
@@ -161,7 +162,7 @@ def _evaluate(
     baseline: str | None,
 ) -> Evaluation:
     data = own_evaluation.identify(job)
-    own_evaluation.evaluate(job, make_pipeline, candidate, baseline, output)
+    staged_evaluation.evaluate(job, make_pipeline, candidate, baseline, output)
     return load_evaluation(output, data=data)
 
 

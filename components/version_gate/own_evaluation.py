@@ -20,6 +20,7 @@ from tfx.dsl.io import fileio
 from tfx.utils import io_utils, proto_utils
 from tfx_bsl.tfxio import tensor_adapter
 
+from tfx_registry.components import places
 from tfx_registry.components.version_gate import data_identity
 from tfx_registry.errors import InvalidInputError
 from tfx_registry.gate import DataIdentity, DataSource
@@ -237,4 +238,5 @@ def _split_uris(job: Job) -> list[str]:
 def _read_schema(artifact: Any) -> Any:
     if artifact is None:
         return None
-    return io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(artifact.uri))
+    with places.local_copy(artifact.uri) as folder:
+        return io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(str(folder)))

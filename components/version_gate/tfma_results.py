@@ -20,6 +20,7 @@ from tfx_registry.errors import InvalidInputError, InvalidModelError
 from tfx_registry.gate import DataIdentity, EvaluatedModel, Evaluation
 
 __all__ = [
+    "CONFIG_FILE",
     "AmbiguousEvaluationError",
     "CandidateMissingError",
     "UnreadableEvaluationError",
@@ -29,7 +30,7 @@ __all__ = [
 #: TFMA's names for a location that it was not told.
 _UNKNOWN = frozenset({"<unknown>", "<user provided PCollection>"})
 #: TFMA's file of the run's configuration; made after the metrics or beside them.
-_CONFIG_FILE = "eval_config.json"
+CONFIG_FILE = "eval_config.json"
 _SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d+)-of-(?P<count>\d+)(\.[a-z]+)?")
 
 
@@ -207,9 +208,9 @@ class _Facts:
 
 
 def _versions(location: str, files: list[str]) -> dict[str, str]:
-    if _CONFIG_FILE not in files:
+    if CONFIG_FILE not in files:
         return {}
-    with tf.io.gfile.GFile(posixpath.join(location, _CONFIG_FILE), "r") as stream:
+    with tf.io.gfile.GFile(posixpath.join(location, CONFIG_FILE), "r") as stream:
         version = json.loads(stream.read()).get("version")
     return {"tensorflow-model-analysis": str(version)} if version else {}
 

@@ -10,18 +10,29 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tensorflow_model_analysis as tfma
+from google.protobuf import text_format
 from tfx.components.util import model_utils
 from tfx.types import standard_artifacts
 
-from tfx_registry.components import ModelVersion
+from tfx_registry import ModelRegistry
+from tfx_registry.components import ModelVersion, places
 from tfx_registry.components.model_registrar.executor import Executor as Registrar
+from tfx_registry.components.version_gate import own_evaluation, staged_evaluation
+from tfx_registry.components.version_gate.baselines import find_bytes
 from tfx_registry.components.version_gate.tfma_results import load_evaluation
 from tfx_registry.digest import digest_path
-from tfx_registry.errors import InvalidUriError, ServingDirectoryError
-from tfx_registry.gate import GatePolicy, Reason, ValueThreshold
+from tfx_registry.errors import (
+    IntegrityError,
+    InvalidInputError,
+    InvalidUriError,
+    ServingDirectoryError,
+)
+from tfx_registry.gate import ChangeThreshold, GatePolicy, Reason, ValueThreshold
 from tfx_registry.records import VersionState
 from tfx_registry.serving.objects.bucket import Bucket, Stored
 from tfx_registry.serving.objects.models import (
@@ -31,6 +42,20 @@ from tfx_registry.serving.objects.models import (
     write_files,
 )
 from tfx_registry.testing.object_stores import Fault, GcsServer, ObjectStoreServer, S3Server
+
+ONLY_CHANGE = GatePolicy((), [ChangeThreshold("binary_accuracy", absolute=0.0)], min_examples=10)
+CONFIG = """
+    model_specs { label_key: "label" }
+    metrics_specs {
+      metrics { class_name: "BinaryAccuracy" }
+      metrics { class_name: "ExampleCount" }
+    }
+    slicing_specs {}
+"""
+
+
+def config() -> Any:
+    return text_format.Parse(CONFIG, tfma.EvalConfig())
 
 
 @pytest.fixture(scope="module", params=[GcsServer, S3Server], ids=["gcs", "s3"])
@@ -259,3 +284,92 @@ def test_hyperparameters_and_metrics_are_read_from_a_store(
     (version,) = pipeline.versions()
     assert version.hyperparameters["units"] == "7"
     assert version.metric("binary_accuracy") == 1.0
+
+
+def test_the_gate_evaluates_models_in_a_store(
+    stored: Any, pipeline: Any, examples: Any, root: str, tmp_path: Path
+) -> None:
+    first = pipeline.register(stored.good)
+    pipeline.gate(first, stored.good, stored.good_alone)
+    pipeline.promote(first, stored.good)
+    second = pipeline.register(stored.bad)
+    # What an attempt before has left does not become part of the result.
+    write_files(
+        f"{root}/out/ModelEvaluation-{pipeline.counter + 1}", {"metrics-00001-of-00002": b"x"}
+    )
+    _, report = pipeline.evaluate_and_gate(
+        second, stored.bad, ONLY_CHANGE, eval_config=config(), examples=examples
+    )
+    assert pipeline.codes(report) == {Reason.CHANGE_NOT_ENOUGH}
+    assert report.evaluation.startswith(f"{root}/out/ModelEvaluation")
+    assert report.baseline is not None
+    assert report.baseline.number == 1
+    # The result says where the models lie, and is good for another decision.
+    loaded = load_evaluation(report.evaluation)
+    assert loaded.candidate is not None
+    assert loaded.baseline is not None
+    assert loaded.candidate.location == f"{stored.bad}/Format-Serving"
+    assert loaded.baseline.location == f"{pipeline.serving}/1"
+    _, again = pipeline.gate(second, stored.bad, report.evaluation, ONLY_CHANGE)
+    assert pipeline.codes(again) == {Reason.CHANGE_NOT_ENOUGH}
+
+
+def test_a_serving_copy_out_of_reach_is_named_as_it_is(
+    server: ObjectStoreServer, stored: Any, pipeline: Any
+) -> None:
+    version = pipeline.register(stored.good)
+    pipeline.gate(version, stored.good, stored.good_alone)
+    pipeline.promote(version, stored.good)
+    with ModelRegistry.open(pipeline.uri) as registry:
+        [known] = registry.list_versions("ages")
+        found = find_bytes(registry, known, "production")
+        assert (found.path, found.notes) == (f"{pipeline.serving}/1", ())
+        server.faults.planned.append(Fault("403", contains="/serving/1", times=-1))
+        found = find_bytes(registry, known, "production")
+        assert found.path == f"{stored.good}/Format-Serving"
+        assert f"{pipeline.serving}/1" in found.notes[0]
+        server.faults.planned.append(Fault("403", contains="/1/model", times=-1))
+        found = find_bytes(registry, known, "production")
+        assert found.reason is Reason.BASELINE_BYTES_GONE
+        assert f"{pipeline.serving}/1 (access is denied" in found.message
+        server.faults.clear()
+        write_files(f"{pipeline.serving}/1", {"more": b"x"})
+        found = find_bytes(registry, known, "production")
+        assert found.reason is Reason.BASELINE_BYTES_CHANGED
+
+
+def test_workers_elsewhere_get_addresses(
+    stored: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(own_evaluation, "evaluate", lambda *args: given.extend(args[2:]))
+    pipeline = SimpleNamespace(runner=SimpleNamespace())  # of a module that is none of Beam's
+
+    def evaluate(output: str) -> None:
+        staged_evaluation.evaluate(
+            object(), lambda: pipeline, stored.bad, stored.good, output  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    if stored.bad.startswith("gs://"):
+        evaluate(f"{stored.bad}-evaluation")
+        assert given == [stored.bad, stored.good, f"{stored.bad}-evaluation"]
+    else:
+        with pytest.raises(InvalidInputError, match="TensorFlow on its workers reads gs://"):
+            evaluate(str(tmp_path / "evaluation"))
+        assert given == []
+
+
+def test_a_copy_that_is_not_what_was_compared_is_not_evaluated(
+    stored: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runner = type("Runner", (), {"__module__": "apache_beam.runners.direct.direct_runner"})()
+    other = places.digests_of(stored.good)
+    monkeypatch.setattr(places, "digests_of", lambda _: other)
+    with pytest.raises(IntegrityError, match="changed while the gate looked at it"):
+        staged_evaluation.evaluate(
+            object(),  # type: ignore[arg-type]
+            lambda: SimpleNamespace(runner=runner),
+            stored.bad,
+            None,
+            str(tmp_path / "evaluation"),
+        )

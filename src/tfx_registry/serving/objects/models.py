@@ -20,7 +20,14 @@ from tfx_registry.serving.objects.bucket import Bucket, Stored, open_bucket
 from tfx_registry.serving.objects.options import ObjectOptions
 from tfx_registry.serving.objects.urls import ObjectUrl
 
-__all__ = ["fetched_model", "find_stored_model", "stored_files", "upload_tree", "write_files"]
+__all__ = [
+    "fetched_model",
+    "find_stored_model",
+    "remove_files",
+    "stored_files",
+    "upload_tree",
+    "write_files",
+]
 
 #: How often a file is written anew when somebody else writes it at the same time.
 _ATTEMPTS = 5
@@ -42,8 +49,7 @@ def stored_files(place: str, options: ObjectOptions | None = None) -> tuple[Stor
     """
     url = ObjectUrl.parse(place)
     bucket = open_bucket(url, options)
-    single = (stored for stored in bucket.objects(url.prefix) if stored.key == url.prefix)
-    return tuple(_files(bucket, url.key("")) or single)
+    return tuple(_files(bucket, url.key("")) or _single(bucket, url))
 
 
 def find_stored_model(
@@ -94,8 +100,7 @@ def fetched_model(place: str, options: ObjectOptions | None = None) -> Iterator[
     found = _files(bucket, prefix)
     single = not found
     if single:
-        prefix = url.prefix
-        found = [stored for stored in bucket.objects(prefix) if stored.key == prefix]
+        found = _single(bucket, url)
     if not found:
         raise InvalidModelError(
             f"cannot read the model {place!r}", "nothing lies there", "check the address"
@@ -146,6 +151,21 @@ def upload_tree(source: Path, place: str, options: ObjectOptions | None = None) 
     for_each(send, walk_files(source), bucket.options.parallel)
 
 
+def remove_files(place: str, options: ObjectOptions | None = None) -> None:
+    """Removes what lies below an address, such as the output of a task that is repeated.
+
+    Args:
+        place: The address.
+        options: How to use the store; None means as the environment says.
+
+    Raises:
+        RegistryError: See `open_bucket`.
+    """
+    url = ObjectUrl.parse(place)
+    bucket = open_bucket(url, options)
+    bucket.delete([stored.key for stored in _files(bucket, url.key(""))])
+
+
 def write_files(
     place: str, files: Mapping[str, bytes], options: ObjectOptions | None = None
 ) -> None:
@@ -181,6 +201,11 @@ def _replace(bucket: Bucket, key: str, data: bytes, place: str) -> None:
 def _files(bucket: Bucket, prefix: str) -> list[Stored]:
     """Lists objects without those that consoles make to show an empty folder."""
     return [stored for stored in bucket.objects(prefix) if not stored.key.endswith("/")]
+
+
+def _single(bucket: Bucket, url: ObjectUrl) -> list[Stored]:
+    """Lists the object of an address itself, such as a `.keras` file; none or one."""
+    return [stored for stored in bucket.objects(url.prefix) if stored.key == url.prefix]
 
 
 def _checked(place: str, path: str) -> str:
