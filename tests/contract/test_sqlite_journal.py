@@ -230,6 +230,40 @@ def test_what_only_the_log_holds_is_not_passed_over(path: Path, plain_model: Pat
         assert len(registry.history("penguin")) == 3
 
 
+def test_whoever_may_only_read_leaves_no_log_that_its_owner_cannot_write(
+    path: Path, plain_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder where both may write, SQLite would make one for a reader, too, and leave it."""
+    register(f"sqlite:///{path}?journal=wal", plain_model)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda p, mode: Path(p) != path and access(p, mode))
+    with ModelRegistry.open(f"sqlite:///{path}", create=False) as reader:
+        assert reader.latest("penguin").number == 1
+        assert not beside(path) & {"-wal", "-shm"}
+        code = "import sys; from tfx_registry import ModelRegistry as R\n"
+        code += "R.open(sys.argv[1]).register('penguin', sys.argv[2])"
+        command = [sys.executable, "-c", code, f"sqlite:///{path}", str(plain_model)]
+        subprocess.run(command, check=True, timeout=250)
+        assert reader.latest("penguin").number == 2
+
+
+@pytest.mark.parametrize("error", [OSError, subprocess.TimeoutExpired("python", 60)])
+def test_without_a_python_to_start_the_file_is_opened_at_once(
+    path: Path, plain_model: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Python may be part of another program."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    register(f"sqlite:///{path}?journal=delete", plain_model)
+    monkeypatch.setattr(sqlite_file, "_run", fail)
+    monkeypatch.setattr(sqlite_file, "leaves_no_log", lambda _: False)
+    assert register(f"sqlite:///{path}", plain_model) == 2
+    with pytest.raises(StoreUnavailableError, match="journal cannot be changed"):
+        register(f"sqlite:///{path}?journal=wal", plain_model)
+
+
 def test_a_file_that_changes_though_nobody_could_is_read_anew(
     path: Path, plain_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

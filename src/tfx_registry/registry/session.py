@@ -295,16 +295,16 @@ class Session(Forkable):
         config = connection_config(self.uri, "", create=False)
         config.sqlite.filename_uri = str(path)
         config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
-        try:
-            metadata_store.MetadataStore(config)
-        except _ERRORS:
-            before = sqlite_file.stamp(path)
-            look = sqlite_file.look_inside(path)
-            if isinstance(look, Problem):
-                return look
-            self._fixed = before if look.is_fixed else None
-            return judge_tables(look.tables)
-        return Database.READY
+        if sqlite_file.leaves_no_log(path):
+            with contextlib.suppress(*_ERRORS):
+                metadata_store.MetadataStore(config)
+                return Database.READY
+        before = sqlite_file.stamp(path)
+        look = sqlite_file.look_inside(path)
+        if isinstance(look, Problem):
+            return look
+        self._fixed = before if look.is_fixed else None
+        return judge_tables(look.tables)
 
     def _open_file(self, path: Path, found: Database) -> Any:
         """Opens an SQLite file; makes it, and sets its journal, as the URI says."""

@@ -33,6 +33,7 @@ __all__ = [
     "identity",
     "immutable_uri",
     "is_wal",
+    "leaves_no_log",
     "look_inside",
     "make_file",
     "opened",
@@ -83,8 +84,8 @@ class Look:
 
     Attributes:
         tables: Names of its tables.
-        is_fixed: Whether it can be read only as a file that nobody changes: it has a write-ahead
-            log, and nothing may be made in its folder.
+        is_fixed: Whether it is to be read as a file that nobody changes: it would need a
+            write-ahead log, and this user must make none.
     """
 
     tables: frozenset[str]
@@ -292,6 +293,15 @@ def _size(path: str) -> int:
         return 0
 
 
+def leaves_no_log(path: Path) -> bool:
+    """Tells whether this user can open a database and leave no write-ahead log that is in the way.
+
+    SQLite makes one to read, too. If a user makes it who may write in the folder but not to the
+    database, it stays, and the owner of the database cannot write to it.
+    """
+    return is_wal(path) or os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK)
+
+
 def look_inside(path: Path) -> Look | Problem:
     """Lists the tables of a database, in a process of its own.
 
@@ -301,9 +311,10 @@ def look_inside(path: Path) -> Look | Problem:
     Returns:
         What is in it, or why that cannot be said.
     """
-    if not sys.executable:
-        return Look(frozenset(), False)
-    done = _run(_LOOK_INSIDE, str(path.absolute()))
+    try:
+        done = _run(_LOOK_INSIDE, str(path.absolute()), "log" if leaves_no_log(path) else "")
+    except (OSError, subprocess.SubprocessError):
+        return Look(frozenset(), False)  # Python is part of another program, or was removed
     if done.returncode == 0:
         found = json.loads(done.stdout)
         return Look(frozenset(found["tables"]), found["fixed"])
@@ -333,7 +344,10 @@ def set_journal(path: Path, journal: str) -> Problem | None:
     Returns:
         What stands in the way, or None.
     """
-    done = _run(_SET_JOURNAL, str(path.absolute()), journal)
+    try:
+        done = _run(_SET_JOURNAL, str(path.absolute()), journal)
+    except (OSError, subprocess.SubprocessError) as error:
+        done = subprocess.CompletedProcess((), 1, "", f"Error: {error}")
     if done.returncode == 0 and done.stdout.strip() == journal:
         return None
     why = _why(done) if done.returncode else f"SQLite leaves it as {done.stdout.strip()!r}"
@@ -359,11 +373,14 @@ def _why(done: subprocess.CompletedProcess[str]) -> str:
 # it that would belong to it.
 _LOOK_INSIDE = """
 import json, os, pathlib, sqlite3, sys
-path = sys.argv[1]
+path, log = sys.argv[1:]
 uri = pathlib.Path(path).as_uri()
 beside = any(os.path.exists(path + end) and os.path.getsize(path + end)
              for end in ("-wal", "-journal"))
 modes = ["mode=ro", "mode=rw"] + ([] if beside else ["mode=ro&immutable=1"])
+with open(path, "rb") as file:
+    if not log and not beside and file.read(20)[18:19] == b"\\x02":
+        modes = modes[2:]
 for mode in modes:
     try:
         connection = sqlite3.connect(f"{uri}?{mode}", uri=True, timeout=10)
