@@ -5,6 +5,7 @@ So they do on Kubeflow, where the URI of each artifact is an address below the p
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from tfx_registry.errors import (
     ServingDirectoryError,
 )
 from tfx_registry.gate import ChangeThreshold, GatePolicy, Reason, ValueThreshold
+from tfx_registry.inspection import describe_model
 from tfx_registry.records import VersionState
 from tfx_registry.serving.objects.bucket import Bucket, Stored
 from tfx_registry.serving.objects.models import (
@@ -266,6 +268,18 @@ def test_what_a_repeated_task_writes_replaces_the_first(root: str) -> None:
         write_files(f"{root}/report", {"report.json": text})
         with fetched_model(f"{root}/report") as folder:
             assert (folder / "report.json").read_bytes() == text
+
+
+def test_a_model_of_one_file_is_described_as_it_is_now(root: str) -> None:
+    found = []
+    for text in (b"one", b"two"):
+        write_files(f"{root}/models", {"m.keras": text})
+        facts = describe_model(f"{root}/models/m.keras")
+        assert facts.uri == f"{root}/models/m.keras"
+        found.append(facts.digest)
+    assert found == [
+        hashlib.sha256(hashlib.sha256(t).digest()).hexdigest() for t in (b"one", b"two")
+    ]
 
 
 def test_hyperparameters_and_metrics_are_read_from_a_store(

@@ -223,6 +223,8 @@ def sources(version: Version, head: Head, base: Path) -> list[Path]:
     if "://" not in version.uri:
         found.append(Path(version.uri))
     for destination in head.deployments:
+        if is_object_url(destination):
+            continue  # no path; `stored` asks there
         other = Path(destination)
         if other != base:
             found.append(other / str(version.number))
