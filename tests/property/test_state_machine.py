@@ -63,8 +63,11 @@ class PlainVersion:
     labels: dict[str, str] = field(default_factory=dict)
     words: dict[str, bool] = field(default_factory=dict)  # the last one of each person
     decision: tuple[bool, str, int] | None = None  # passed, alias, deployment it was against
-    override_until: datetime.datetime | None = None
+    overrides: dict[str, datetime.datetime] = field(default_factory=dict)  # alias: its end
     archived: bool = False
+
+    def overridden(self, alias: str, now: datetime.datetime) -> bool:
+        return alias in self.overrides and now < self.overrides[alias]
 
     def state(self, serves: bool) -> str:
         if self.archived:
@@ -108,7 +111,7 @@ class PlainModel:
         version, serving = self.version(number), self.serving(alias)
         if version is None:
             return NotFoundError
-        if version.override_until is None or now >= version.override_until:
+        if not version.overridden(alias, now):
             if version.decision is None or not version.decision[0] or version.decision[1] != alias:
                 return RefusedError
             current = (serving[2] if serving else 0) == version.decision[2]
@@ -303,34 +306,35 @@ class RegistryMachine(RuleBasedStateMachine):
         if version is not None:
             version.words[who] = yes
 
-    @rule(name=models, number=numbers, hours=st.integers(1, 3))
-    def override(self, name: str, number: int, hours: int) -> None:
+    @rule(name=models, number=numbers, alias=aliases, hours=st.integers(1, 3))
+    def override(self, name: str, number: int, alias: str, hours: int) -> None:
         version = self._if_usable(
             name,
             number,
-            lambda: self.registry.override(name, number, reason="so", expires=hours * HOUR),
+            lambda: self.registry.override(
+                name, number, reason="so", expires=hours * HOUR, alias=alias
+            ),
         )
         if version is not None:
-            version.override_until = self.now + hours * HOUR
+            version.overrides[alias] = self.now + hours * HOUR
 
-    @precondition(
-        lambda self: any(v.override_until for p in self.plain.values() for v in p.versions)
-    )
-    @rule(data=st.data(), late=st.booleans(), alias=aliases, destination=destinations)
+    @precondition(lambda self: any(v.overrides for p in self.plain.values() for v in p.versions))
+    @rule(data=st.data(), late=st.booleans(), other=st.booleans(), destination=destinations)
     def promote_what_was_overridden(
-        self, data: st.DataObject, late: bool, alias: str, destination: str
+        self, data: st.DataObject, late: bool, other: bool, destination: str
     ) -> None:
         """Also at the moment when the override ends."""
-        name, number, until = data.draw(
+        name, number, given, until = data.draw(
             st.sampled_from(
                 [
-                    (name, number, version.override_until)
+                    (name, number, alias, until)
                     for name, plain in self.plain.items()
                     for number, version in enumerate(plain.versions, 1)
-                    if version.override_until
+                    for alias, until in version.overrides.items()
                 ]
             )
         )
+        alias = data.draw(aliases) if other else given
         self.now = max(self.now, until) if late else self.now
         self.promote(name, number, alias, destination, 0)
 
@@ -428,8 +432,10 @@ class RegistryMachine(RuleBasedStateMachine):
         assert list(version.aliases) == plain.pointing_at(version.number)
         assert list(version.serving) == plain.serves(version.number)
         assert version.state.value == expected.state(bool(version.serving))
-        holds = version.override is not None and version.override.holds_at(self.registry._now())
-        assert holds == bool(expected.override_until and self.now < expected.override_until)
+        for alias in {*plain.aliases, *expected.overrides}:
+            override = version.override_for(alias)
+            holds = override is not None and override.holds_at(self.registry._now())
+            assert holds == expected.overridden(alias, self.now)
         decided = version.decision and (
             version.decision.verdict is Verdict.PASSED,
             version.decision.alias,

@@ -399,7 +399,7 @@ def test_every_field_is_documented() -> None:
 @pytest.mark.source_tree
 def test_every_example_of_the_documentation_can_be_searched() -> None:
     text = (Path(__file__).parents[2] / "docs" / "search.md").read_text(encoding="utf-8")
-    [block] = re.findall(r"```\n(.*?)```", text, re.DOTALL)[:1]
+    [block] = re.findall(r"```text\n(.*?)```", text, re.DOTALL)[:1]
     examples = block.strip().splitlines()
     assert len(examples) >= 5
     for example in examples:
