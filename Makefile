@@ -51,12 +51,12 @@ test: setup ## run all tests on this machine's lane
 
 test-airflow: python ## run the penguin pipeline under a real Airflow, in .venv-airflow
 	@LANE=1.16 $(PYTHON) tools/bootstrap.py --venv .venv-airflow --variant airflow \
-	  --extras airflow,examples,test
+	  --extras airflow,examples,object-stores,test
 	.venv-airflow/bin/python -m pytest $(PYTEST_ARGS) tests/orchestrators/airflow
 
 test-kubeflow: python ## compile the penguin pipeline for Kubeflow and run its tasks, in .venv-kubeflow
 	@LANE=1.16 $(PYTHON) tools/bootstrap.py --venv .venv-kubeflow --variant kfp \
-	  --extras examples,kfp,test
+	  --extras examples,kfp,object-stores,test
 	@tools/install_databases.sh
 	.venv-kubeflow/bin/python -m pytest $(PYTEST_ARGS) tests/orchestrators/kubeflow
 
