@@ -11,7 +11,8 @@
 set -euo pipefail
 
 readonly suite=trixie
-readonly packages=python3,python3-venv,python3-dev,g++,ca-certificates
+# git: what the tests register comes from a repository that they make.
+readonly packages=python3,python3-venv,python3-dev,g++,git,ca-certificates
 readonly project=/project
 
 fail() {
