@@ -14,12 +14,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tfx_registry import ModelRegistry
-from tfx_registry.testing.sample_registry import Sample, fill_sample
+from tfx_registry.testing.sample_registry import fill_sample, hostile_sample
 
-#: What a page must show as text, whatever it looks like.
-HOSTILE = (
-    "</script><script>document.title='hit'</script><img src=x onerror=\"document.title='hit'\">"
-)
 _SWITCHES = (
     "--headless=new",
     "--no-sandbox",  # it refuses to run as root with one
@@ -130,18 +126,4 @@ def penguins(tmp_path_factory: pytest.TempPathFactory) -> ModelRegistry:
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> ModelRegistry:
     """A registry in which everything that may hold any text holds markup."""
-    sample = Sample(
-        slices=(
-            (),
-            (("island", HOSTILE),),
-            (("island", "Dream\u202e"),),
-            (("island", f"Torgersen {HOSTILE}"),),
-            (("sex", HOSTILE),),
-        ),
-        labels={"team": HOSTILE},
-        description=HOSTILE,
-        actor=HOSTILE,
-        reason=HOSTILE,
-        destination=f"/srv/{HOSTILE}",
-    )
-    return fill_sample(tmp_path_factory.mktemp("hostile"), sample)
+    return fill_sample(tmp_path_factory.mktemp("hostile"), hostile_sample())

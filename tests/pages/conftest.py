@@ -8,12 +8,7 @@ import pytest
 
 from tfx_registry import ModelRegistry
 from tfx_registry.pages import model_document
-from tfx_registry.testing.sample_registry import Sample, fill_sample
-
-#: What a page must show as text, whatever it looks like.
-HOSTILE = (
-    "</script><script>document.title='hit'</script><img src=x onerror=\"document.title='hit'\">"
-)
+from tfx_registry.testing.sample_registry import fill_sample, hostile_sample
 
 
 @pytest.fixture(scope="session")
@@ -30,18 +25,4 @@ def document(registry: ModelRegistry) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> ModelRegistry:
     """A registry in which everything that may hold any text holds markup."""
-    sample = Sample(
-        slices=(
-            (),
-            (("island", HOSTILE),),
-            (("island", "Dream\u202e"),),
-            (("island", f"Torgersen {HOSTILE}"),),
-            (("sex", HOSTILE),),
-        ),
-        labels={"team": HOSTILE},
-        description=HOSTILE,
-        actor=HOSTILE,
-        reason=HOSTILE,
-        destination=f"/srv/{HOSTILE}",
-    )
-    return fill_sample(tmp_path_factory.mktemp("hostile"), sample)
+    return fill_sample(tmp_path_factory.mktemp("hostile"), hostile_sample())

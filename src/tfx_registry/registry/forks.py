@@ -11,6 +11,7 @@ This is about `os.fork` and what uses it, such as `multiprocessing`; `subprocess
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import os
 import threading
@@ -24,7 +25,7 @@ __all__ = ["Forkable"]
 _WAIT_SECONDS = 30.0
 
 
-class Forkable:
+class Forkable(abc.ABC):
     """Something that threads use at the same time and that must not be there while a process forks.
 
     Whoever uses it does so inside of `_in_use`, and makes it with `_lock` held.
@@ -45,9 +46,9 @@ class Forkable:
         self._idle = threading.Condition(self._lock)
         self._users = 0
 
+    @abc.abstractmethod
     def _release(self) -> None:
         """Lets go of what must not be copied; nobody uses it, and the lock is held."""
-        raise NotImplementedError
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:

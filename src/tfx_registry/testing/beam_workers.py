@@ -6,6 +6,7 @@ and is gone with the process that started it.
 
 from __future__ import annotations
 
+import abc
 import os
 import shutil
 import signal
@@ -30,15 +31,16 @@ _LOG_CHARACTERS = 2000
 Self = TypeVar("Self", bound="_Processes")
 
 
-class _Processes:
+class _Processes(abc.ABC):
     """Processes with a folder in common, started together and ended together."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tfx-registry-beam-"))
         self._started: list[subprocess.Popen[bytes]] = []
 
+    @abc.abstractmethod
     def _start(self) -> None:
-        raise NotImplementedError
+        """Starts all of them, and waits until they can be used."""
 
     def _run(self, name: str, arguments: Sequence[str]) -> None:
         """Starts one of them; what it says goes to a file of its name."""

@@ -31,7 +31,12 @@ from tfx_registry.registry import ModelRegistry
 from tfx_registry.registry.memory_store import MemoryStore
 from tfx_registry.registry.store import Store
 
-__all__ = ["SAMPLE_SLICES", "Sample", "fill_sample"]
+__all__ = ["HOSTILE", "SAMPLE_SLICES", "Sample", "fill_sample", "hostile_sample"]
+
+#: What a page must show as text, whatever it looks like.
+HOSTILE = (
+    "</script><script>document.title='hit'</script><img src=x onerror=\"document.title='hit'\">"
+)
 
 #: The slices that every version of the sample is measured on.
 SAMPLE_SLICES: tuple[SliceKey, ...] = (
@@ -104,6 +109,24 @@ def fill_sample(
         clock.now = _BEGIN + datetime.timedelta(days=number, minutes=13 * (number % 5))
         _live_through(registry, folder, sample, number)
     return registry
+
+
+def hostile_sample() -> Sample:
+    """Returns a sample in which everything that may hold any text holds markup."""
+    return Sample(
+        slices=(
+            (),
+            (("island", HOSTILE),),
+            (("island", "Dream\u202e"),),
+            (("island", f"Torgersen {HOSTILE}"),),
+            (("sex", HOSTILE),),
+        ),
+        labels={"team": HOSTILE},
+        description=HOSTILE,
+        actor=HOSTILE,
+        reason=HOSTILE,
+        destination=f"/srv/{HOSTILE}",
+    )
 
 
 def _live_through(registry: ModelRegistry, folder: Path, sample: Sample, number: int) -> None:
