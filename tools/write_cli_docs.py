@@ -40,6 +40,18 @@ A version is named by a reference: `penguin:3` (number), `penguin@production` (a
 Errors are one line on the standard error: what, why, and what to do next. With `--json` the
 standard output holds one JSON document and nothing else.
 
+What is hard to undo is asked about. Programs cannot be asked: without a terminal, or with `--json`,
+such a command ends with exit code 2 and does nothing, unless it was given `--yes`.
+
+| command | what is hard to undo | without `--yes` |
+|---|---|---|
+| `archive` | the version can never serve again | asks, or exit code 2 |
+| `reconcile --quarantine` | servers unload what is moved away | asks, or exit code 2 |
+| `prune` | directories of old versions are deleted | says what would go, deletes nothing |
+
+`rollback` never asks: it is for emergencies, needs a `--reason`, deletes nothing, and is undone by
+promoting again. Nor does anything else: all other commands only add to the record.
+
 Completion of commands and options in bash (zsh and fish likewise, with `zsh_source` and
 `fish_source`):
 

@@ -63,7 +63,7 @@ def test_archive_and_labels(run, filled: str) -> None:
     assert run("label", "rm", "penguin:3", "team").code == 0
     assert run("label", "rm", "penguin:3", "team").code == 3
     assert run("label", "set", "penguin:3", "a b", "c").code == 2
-    assert run("archive", "penguin:3").out == "penguin:3 is archived\n"
+    assert run("archive", "penguin:3", "--yes").out == "penguin:3 is archived\n"
     assert run("--json", "show", "penguin:3").json["archived"] is True
     assert run("approve", "penguin:3").code == 4
 
@@ -90,7 +90,7 @@ def test_policy(run, filled: str, policy_file: Path, monkeypatch, plain_model: P
         ("register", "penguin", plain_model),
         ("alias", "set", "penguin", "x", 1),
         ("approve", "penguin:1"),
-        ("archive", "penguin:3"),
+        ("archive", "penguin:3", "--yes"),
         ("policy", "set", policy_file),
     ):
         refused = run(*command)

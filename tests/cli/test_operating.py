@@ -94,7 +94,9 @@ def test_reconcile(run, served: str, base: Path) -> None:
     shutil.copytree(base / "1", base / "99")
     bad = run("reconcile", "--serving-dir", base)
     assert (bad.code, "put it away with --quarantine" in bad.out) == (4, True)
-    assert run("reconcile", "--serving-dir", base, "--quarantine").code == 0
+    refused = run("reconcile", "--serving-dir", base, "--quarantine")
+    assert (refused.code, "add --yes" in refused.err, (base / "99").exists()) == (2, True, True)
+    assert run("reconcile", "--serving-dir", base, "--quarantine", "--yes").code == 0
     assert not (base / "99").exists()
 
 

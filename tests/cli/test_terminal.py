@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -168,28 +169,68 @@ def test_json_has_no_hint(filled: str, terminal: None, run) -> None:
     assert "next:" not in done.err
 
 
-def test_archiving_asks_on_a_terminal(filled: str, run, monkeypatch) -> None:
+#: Commands that are hard to undo; none needs anything to be there before it asks.
+DESTRUCTIVE = [
+    ("archive", "penguin:1"),
+    ("reconcile", "--serving-dir", "nowhere", "--quarantine"),
+]
+
+
+def test_archiving_asks_on_a_terminal(filled: str, terminal: None, run, monkeypatch) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     answers = iter(["n", "y"])
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: next(answers))
-    assert run("archive", "penguin:1").code == 1
+    declined = run("archive", "penguin:1")
+    assert declined.code == 2
+    assert "did not archive penguin:1: the answer was no; nothing was changed" in declined.err
     assert run("show", "penguin:1", "--json").json["archived"] is False
     assert run("archive", "penguin:1").code == 0
     assert run("archive", "penguin:2", "--yes").code == 0
     assert run("show", "penguin:2", "--json").json["archived"] is True
 
 
-def test_programs_are_not_asked(filled: str, run, monkeypatch) -> None:
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
-    assert run("archive", "penguin:1").code == 0
+@pytest.mark.parametrize("command", DESTRUCTIVE, ids=lambda command: command[0])
+def test_a_program_has_to_say_yes(filled: str, run, command, monkeypatch) -> None:
+    before = run("history", "penguin").out
+    refused = run(*command)
+    assert (refused.code, refused.out) == (2, "")
+    assert "there is nobody to ask; add --yes if it is meant" in refused.err
+    assert run("history", "penguin").out == before
+    assert "--yes" not in run(*command, "--yes").err
+
+
+@pytest.mark.parametrize("command", DESTRUCTIVE, ids=lambda command: command[0])
+def test_json_is_for_programs_on_a_terminal_too(
+    filled: str, terminal: None, run, command, monkeypatch
+) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    refused = run(*command, "--json")
+    assert (refused.code, refused.out) == (2, "")
+
+
+def test_a_question_that_nobody_would_see_is_not_asked(filled: str, run, monkeypatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    assert run("archive", "penguin:1").code == 2
+
+
+def test_whoever_offers_yes_refuses_programs_without_it_or_only_says_what_would_go() -> None:
+    from tfx_registry.cli.main import cli
+
+    offering = {
+        name
+        for section in SECTIONS
+        for name in map(command_name, section.names)
+        for parameter in cli.get_command(click.Context(cli), name).params
+        if {"--yes"} & {*parameter.opts, *parameter.secondary_opts}
+    }
+    assert offering == {*(command[0] for command in DESTRUCTIVE), "prune"}
 
 
 # Help
 
 
 def test_every_command_has_an_example() -> None:
-    import click
-
     from tfx_registry.cli.main import cli
 
     def below(command: click.Command) -> list[click.Command]:

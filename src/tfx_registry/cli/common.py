@@ -17,7 +17,7 @@ from tfx_registry.cli.progress import copying, hashing
 from tfx_registry.errors import InvalidInputError, InvalidUriError, NotFoundError
 from tfx_registry.registry.reader import RegistryReader
 from tfx_registry.registry.uri import RegistryUri, default_uri
-from tfx_registry.text import closest
+from tfx_registry.text import closest, printable
 
 if TYPE_CHECKING:
     from tfx_registry.registry import ModelRegistry
@@ -69,18 +69,30 @@ class Settings:
         with self.open_reader() as reader:
             return closest(name, (head.model for head in reader.list_models()))
 
-    def confirm(self, question: str, *, yes: bool) -> None:
-        """Asks a person before something that is hard to undo; programs are not asked.
+    def confirm(self, what: str, consequence: str, *, yes: bool) -> None:
+        """Makes sure that something that is hard to undo is meant.
+
+        A person at a terminal is asked. Nobody else can be: a program says `--yes`, or it is
+        refused.
 
         Args:
-            question: What is about to happen, as a question.
+            what: What is about to happen, such as "archive penguin:3".
+            consequence: What is hard to undo about it, as a sentence without its full stop.
             yes: Whether the answer was given with the command.
 
         Raises:
-            click.Abort: The answer is no.
+            InvalidInputError: The answer is no, or nobody can be asked.
         """
-        if not yes and sys.stdin.isatty() and not self.as_json:
-            click.confirm(question, abort=True, err=True)
+        if yes:
+            return
+        if self.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise InvalidInputError(
+                f"will not {what} without --yes",
+                f"{consequence}, and there is nobody to ask",
+                "add --yes if it is meant",
+            )
+        if not click.confirm(printable(f"{what[:1].upper()}{what[1:]}? {consequence}."), err=True):
+            raise InvalidInputError(f"did not {what}", "the answer was no", "nothing was changed")
 
     def _check(self) -> str:
         """Returns the scheme of the registry's URI."""

@@ -92,16 +92,16 @@ def override(settings: Settings, ref: str, reason: str, expires: str, alias_name
 @click.command()
 @click.argument("ref")
 @click.option("--reason", default="", help="Why.")
-@click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
+@click.option("--yes", is_flag=True, help="Do not ask. Where there is no terminal it is needed.")
 @pass_settings
 def archive(settings: Settings, ref: str, reason: str, yes: bool) -> None:
     """Take a version out of use, for good; its record stays.
 
-    Example: tfx-registry archive penguin:1 --reason "superseded"
+    Example: tfx-registry archive penguin:1 --reason "superseded" --yes
     """
     with settings.open() as registry:
         version = registry.resolve(ref)
-        settings.confirm(f"Archive {version.ref}? It can never serve again.", yes=yes)
+        settings.confirm(f"archive {version.ref}", "It can never serve again", yes=yes)
         version = registry.archive(version.model, version.number, reason=reason)
     render.done(
         f"{version.ref} is archived", render.version_json(version), as_json=settings.as_json

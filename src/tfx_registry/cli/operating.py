@@ -131,7 +131,11 @@ def status(settings: Settings, serving_dir: str, hash_all: bool) -> None:
     help="Move changed bytes, and what lies above the version that should serve, out of sight.",
 )
 @click.option("--verify", "hash_all", is_flag=True, help="Hash every version.")
-@click.option("--yes", is_flag=True, help="Do not ask on a terminal before --quarantine.")
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="Do not ask about --quarantine. Where there is no terminal it is needed.",
+)
 @pass_settings
 def reconcile(
     settings: Settings,
@@ -153,7 +157,9 @@ def reconcile(
 
     if quarantine:
         settings.confirm(
-            f"Move what does not belong in {serving_dir} out of the servers' sight?", yes=yes
+            f"move what does not belong in {serving_dir} out of the servers' sight",
+            "Servers unload it",
+            yes=yes,
         )
     with settings.open() as registry:
         done = bring_together(
