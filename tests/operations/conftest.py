@@ -1,9 +1,9 @@
-"""A model with some versions, and its serving directory."""
+"""A model with some versions, and its serving directory: of files, or in an object store."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from tfx_registry.registry import fold
 from tfx_registry.registry.events import Decided
 from tfx_registry.serving import list_version_directories
 from tfx_registry.testing.minimal_model import write_minimal_model
+from tfx_registry.testing.object_stores import GcsServer, ObjectStoreServer, S3Server
+from tfx_registry.testing.store_world import MemoryStore, StoreWorld
 
 MODEL = "penguin"
 
@@ -117,3 +119,42 @@ def served_anew(tmp_path: Path) -> Callable[[], World]:
     """Makes such a world as often as it is called, each in a folder of its own."""
     counter = itertools.count()
     return lambda: promote_three(make_world(tmp_path / str(next(counter))))
+
+
+@pytest.fixture(scope="module", params=[S3Server, GcsServer], ids=["s3", "gcs"])
+def running(request: pytest.FixtureRequest) -> Iterator[ObjectStoreServer]:
+    """An emulated store with a bucket."""
+    with request.param() as server:
+        server.make_bucket("models")
+        yield server
+
+
+@pytest.fixture
+def stored(
+    running: ObjectStoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[StoreWorld]:
+    """A directory in an emulated store."""
+    running.faults.clear()
+    monkeypatch.setenv("TFX_REGISTRY_OBJECTS_BACKOFF_SECONDS", "0.01")
+    for name, value in running.environment.items():
+        monkeypatch.setenv(name, value)
+    made = StoreWorld(tmp_path, f"{running.scheme}://models/{tmp_path.name}/penguin")
+    yield made
+    made.registry.close()
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
+    """A bucket that answers at once, in the place of all stores."""
+    made = MemoryStore()
+    for module in ("directory", "view", "models"):
+        monkeypatch.setattr(f"tfx_registry.serving.objects.{module}.open_bucket", made.open)
+    return made
+
+
+@pytest.fixture
+def quick(memory: MemoryStore, tmp_path: Path) -> Iterator[StoreWorld]:
+    """A directory in a bucket that answers at once."""
+    made = StoreWorld(tmp_path, "s3://models/penguin")
+    yield made
+    made.registry.close()
