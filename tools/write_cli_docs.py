@@ -40,6 +40,10 @@ A version is named by a reference: `penguin:3` (number), `penguin@production` (a
 Errors are one line on the standard error: what, why, and what to do next. With `--json` the
 standard output holds one JSON document and nothing else.
 
+On a terminal tables, facts and sentences are as wide as it is, and what is longer goes on in the
+next line; commands to copy stay whole. In a pipe no line is broken and nothing is coloured.
+`NO_COLOR=1` leaves colours out on a terminal, too.
+
 What is hard to undo is asked about. Programs cannot be asked: without a terminal, or with `--json`,
 such a command ends with exit code 2 and does nothing, unless it was given `--yes`.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime
 import math
 import re
+import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["closest", "format_number", "format_seconds", "printable"]
+__all__ = ["closest", "display_width", "format_number", "format_seconds", "printable"]
 
 # Control characters, line separators, marks that change the direction of what follows, and
 # surrogates, which no encoder takes. Joiners stay: Persian and emoji need them.
@@ -26,6 +27,16 @@ def printable(text: str) -> str:
         The text, with Python's escapes in place of such characters.
     """
     return _UNSEEN.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+def display_width(text: str) -> int:
+    """Returns how many columns of a terminal a text takes: ideographs take two, accents none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
 
 
 def closest(word: str, known: Iterable[str]) -> str:

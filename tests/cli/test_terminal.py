@@ -95,22 +95,6 @@ def test_closest_ignores_case_and_keeps_the_spelling() -> None:
 # Tables
 
 
-@pytest.mark.parametrize(
-    "command",
-    [("models",), ("versions", LONG), ("show", LONG), ("history", LONG), ("search",),
-     ("compare", f"{LONG}:1", f"{LONG}:2", "--all"), ("lineage", LONG)],
-    ids=lambda command: command[0],
-)  # fmt: skip
-def test_tables_fit_80_columns(long_names: str, terminal: None, run, command, monkeypatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    done = run(*command)
-    assert done.code == 0, done.err
-    tables = command[0] in ("models", "versions", "history", "search")
-    for line in plain(done.out).splitlines():
-        assert len(line) <= 80 or not tables, line
-    assert LONG[:16] in done.out or command[0] in ("versions", "history")
-
-
 def test_nothing_is_lost_in_a_narrow_table(long_names: str, terminal: None, run) -> None:
     out = plain(run("history", LONG).out)
     assert "".join(("the labels of the second week are wrong, " * 5).split()) in "".join(

@@ -11,6 +11,7 @@ from tfx_registry import codec
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, pass_settings
 from tfx_registry.cli.files import counting, source, target
+from tfx_registry.cli.lines import facts, say
 from tfx_registry.errors import IntegrityError, InvalidInputError
 from tfx_registry.gate.report import format_number
 from tfx_registry.records import format_slice
@@ -91,9 +92,12 @@ def verify_log(settings: Settings, model: str | None) -> None:
     else:
         for report in reports:
             state = "damaged" if report.findings else f"holds, ends with digest {report.digest}"
-            click.echo(f"{report.model}: {report.events} events, {state}")
+            say(f"{report.model}: {report.events} events, {state}", hang=2)
             for kind, count in report.unknown_kinds.items():
-                click.echo(f"  {count} events of the unknown kind {kind!r}, of a newer release")
+                say(
+                    f"{count} events of the unknown kind {kind!r}, of a newer release",
+                    indent=2,
+                )
         _print_damage(findings)
     if findings:
         raise IntegrityError(
@@ -128,10 +132,10 @@ def fsck(settings: Settings, model: str | None, repair: bool) -> None:
         render.print_json(document)
     else:
         for finding in report.repaired:
-            click.echo(f"repaired: {finding}")
+            say(f"repaired: {finding}", hang=2)
         _print_damage(report.findings)
         left = f"{len(report.findings)} findings left" if report.findings else "clean"
-        click.echo(f"{report.models} models, {report.events} events: {left}")
+        say(f"{report.models} models, {report.events} events: {left}")
     if report.findings:
         whole = all(finding.repairable for finding in report.findings)
         raise IntegrityError(
@@ -203,10 +207,7 @@ def _print_served(answer: Served) -> None:
         for o in (v.override, *v.other_overrides)
         if o is not None
     ]
-    width = max(len(key) for key, _ in rows)
-    for key, value in rows:
-        if value:
-            click.echo(f"{key:<{width}}  {value}")
+    facts(rows)
 
 
 def _served_json(answer: Served) -> dict[str, Any]:
@@ -233,4 +234,4 @@ def _report_json(report: LogReport) -> dict[str, Any]:
 
 def _print_damage(findings: Sequence[Damage]) -> None:
     for finding in findings:
-        click.echo(f"damaged: {finding}" + (" (repairable)" if finding.repairable else ""))
+        say(f"damaged: {finding}" + (" (repairable)" if finding.repairable else ""), hang=2)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-
 import click
 
 from tfx_registry.cli import render, render_finding
 from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.cli.lines import screen_width
 from tfx_registry.errors import InvalidInputError
 
 __all__ = ["compare", "lineage", "search"]
@@ -98,6 +96,5 @@ def lineage(settings: Settings, ref: str, form: str) -> None:
     elif form == "dot":
         click.echo(lineage_render.dot(graph))
     else:
-        # A pipe has no width: whole paths are better there than cut ones.
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        click.echo(lineage_render.tree(graph, width))
+        # In a pipe whole paths are better than cut ones.
+        click.echo(lineage_render.tree(graph, screen_width()))

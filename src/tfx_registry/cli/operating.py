@@ -11,6 +11,7 @@ import click
 
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.cli.lines import say
 from tfx_registry.cli.server_options import server_options
 from tfx_registry.errors import IntegrityError
 from tfx_registry.serving.receipts import Bytes
@@ -99,13 +100,13 @@ def status(settings: Settings, serving_dir: str, hash_all: bool) -> None:
         serves = (
             f"version {now.number} as {now.alias!r}, {render.time(now.time)}" if now else "nothing"
         )
-        click.echo(render.printable(f"{found.model} in {found.directory} serves {serves}"))
+        say(f"{found.model} in {found.directory} serves {serves}")
         if found.canary is not None:
             trial = f"version {found.canary.number} is on trial, {render.time(found.canary.time)}"
-            click.echo(trial)
+            say(trial)
         if now is not None and now.config is not None:
             by = f"servers load what {now.config.path} lists for {now.config.name!r}"
-            click.echo(render.printable(by))
+            say(by)
         rows = [
             [
                 row.name,
@@ -171,7 +172,7 @@ def reconcile(
         _say(settings, done.actions)
         serves = f"version {done.serving} serves" if done.serving else "nothing serves"
         verb = "is in order" if not done.problems else "is not in order"
-        click.echo(render.printable(f"{done.directory} {verb}: {serves} of {done.model}"))
+        say(f"{done.directory} {verb}: {serves} of {done.model}")
     _complain(settings, done.directory, done.problems)
 
 
@@ -259,7 +260,7 @@ def prune(
         for gone in done.removed
     ]
     render.print_table(["version", "", "why"], sorted(rows, key=lambda row: int(row[0])))
-    click.echo(_sum_of(done))
+    say(_sum_of(done))
 
 
 @click.command()
@@ -311,7 +312,7 @@ def _complain(settings: Settings, directory: str, problems: Sequence[str]) -> No
         return
     if not settings.as_json:
         for problem in problems:
-            click.echo(f"- {render.printable(problem)}")
+            say(f"- {problem}", hang=2)
     count = "1 thing" if len(problems) == 1 else f"{len(problems)} things"
     raise IntegrityError(f"{count} wrong with {directory!r}", problems[0], "")
 
@@ -319,7 +320,7 @@ def _complain(settings: Settings, directory: str, problems: Sequence[str]) -> No
 def _say(settings: Settings, lines: Sequence[str]) -> None:
     if not settings.as_json:
         for line in lines:
-            click.echo(f"- {render.printable(line)}")
+            say(f"- {line}", hang=2)
 
 
 def _sum_of(done: Pruning) -> str:

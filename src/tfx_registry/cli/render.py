@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tfx_registry import codec
+from tfx_registry.cli.lines import facts, say
 from tfx_registry.cli.plain_table import is_plain, plain_table
 from tfx_registry.records import Head, Metric, Version, format_slice
 from tfx_registry.registry.event_text import describe_event
@@ -38,7 +39,8 @@ _STYLES = {
     "archived": "dim",
     "registered": "",
 }
-_PIPE_WIDTH = 200
+#: A pipe has no width: wide lines are better there than broken ones.
+_PIPE_WIDTH = 1_000_000
 
 
 def done(message: str, document: Any, *, as_json: bool) -> None:
@@ -46,7 +48,7 @@ def done(message: str, document: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        click.echo(printable(message))
+        say(message)
 
 
 def models(heads: Sequence[Head], *, as_json: bool) -> None:
@@ -55,7 +57,7 @@ def models(heads: Sequence[Head], *, as_json: bool) -> None:
         print_json([_head_json(head) for head in heads])
         return
     if not heads:
-        click.echo("no models yet; register one with 'tfx-registry register MODEL PATH'")
+        say("no models yet; register one with 'tfx-registry register MODEL PATH'")
         return
     rows = []
     for head in heads:
@@ -102,7 +104,7 @@ def version(v: Version, *, as_json: bool) -> None:
     if as_json:
         print_json(version_json(v))
         return
-    facts = v.facts
+    found = v.facts
     rows = [
         ("version", v.ref),
         ("state", v.state.value),
@@ -115,16 +117,16 @@ def version(v: Version, *, as_json: bool) -> None:
         ("description", v.description),
         ("labels", ", ".join(f"{k}={w}" for k, w in sorted(v.labels.items()))),
         ("semantic version", v.semantic_version),
-        ("format", facts.format.value),
-        ("bytes", f"{facts.size_bytes} in {facts.file_count} files, from {facts.uri}"),
-        ("digest", facts.digest),
+        ("format", found.format.value),
+        ("bytes", f"{found.size_bytes} in {found.file_count} files, from {found.uri}"),
+        ("digest", found.digest),
         ("same bytes as", f"version {v.same_bytes_as}" if v.same_bytes_as else ""),
         ("pipeline", " ".join(filter(None, (v.origin.pipeline_name, v.origin.run_id)))),
         ("parameters", ", ".join(f"{k}={w}" for k, w in sorted(v.hyperparameters.items()))),
         ("libraries", ", ".join(f"{k} {w}" for k, w in sorted(v.origin.libraries.items()))),
     ]
     rows += [("came from", f"{s.key}: {s.type_name} {s.uri}") for s in v.sources]
-    for name, signature in facts.signatures.items():
+    for name, signature in found.signatures.items():
         inputs = ", ".join(f"{k} {spec}" for k, spec in sorted(signature.inputs.items()))
         outputs = ", ".join(f"{k} {spec}" for k, spec in sorted(signature.outputs.items()))
         rows.append(("signature", f"{name}({inputs}) -> {outputs}"))
@@ -149,10 +151,7 @@ def version(v: Version, *, as_json: bool) -> None:
         for o in (v.override, *v.other_overrides)
         if o is not None
     ]
-    width = max(len(key) for key, _ in rows)
-    for key, value in rows:
-        if value:
-            click.echo(f"{key:<{width}}  {printable(value)}")
+    facts(rows)
     if v.metrics:
         click.echo()
         _print_metrics(v.metrics)
@@ -293,7 +292,6 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    # A pipe has no width: wide lines are better there than wrapped ones.
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in header:

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from tfx_registry import codec
 from tfx_registry.cli import render
+from tfx_registry.cli.lines import facts, say
 from tfx_registry.cli.what_if import Answer, Recorded
 from tfx_registry.gate import GateReport
 from tfx_registry.gate.chart import kind_of
@@ -36,7 +37,7 @@ def decision(version: Version, event: Event, place: tuple[int, int], *, only_fai
     decided = event.payload
     assert isinstance(decided, Decided)
     report = report_of(decided)
-    click.echo(render.printable(_headline(version.ref, decided, report)))
+    say(_headline(version.ref, decided, report))
     click.echo()
     given = (version.override, *version.other_overrides)
     rows = [("overridden", _override(o)) for o in given if o is not None]
@@ -61,13 +62,13 @@ def decision(version: Version, event: Event, place: tuple[int, int], *, only_fai
         ("why", event.reason),
     ]
     rows += [("note", note) for note in decided.notes]
-    _print_facts(rows)
+    facts(rows)
     if report is not None and report.checks:
         print_checks([c for c in report.checks if not (only_failed and c.passed)])
     elif decided.reasons:
         click.echo()
         for reason in decided.reasons:
-            click.echo(render.printable(f"✗ fail  {reason}"))
+            say(f"✗ fail  {reason}", hang=8)
     else:
         click.echo("\nthe rules were not kept with this decision")
 
@@ -90,7 +91,7 @@ def answer(version: Version, made: Answer, event: int | None, *, only_failed: bo
     against = f" against version {report.baseline.number}" if report.baseline else ""
     failed, count = len(report.failures), len(report.checks)
     counted = f"{failed} of {count} checks failed" if failed else f"all {count} checks held"
-    click.echo(render.printable(f"{version.ref} {verb}{against}: {counted}"))
+    say(f"{version.ref} {verb}{against}: {counted}")
     click.echo()
     when = "now" if made.then is None else f"at event {made.then.event.seq}"
     served = f"version {serving.number}" if serving else "nothing"
@@ -100,7 +101,7 @@ def answer(version: Version, made: Answer, event: int | None, *, only_failed: bo
         *_facts(report),
     ]
     rows += [("note", note) for note in report.notes]
-    _print_facts(rows)
+    facts(rows)
     print_checks([check for check in report.checks if not (only_failed and check.passed)])
 
 
@@ -115,9 +116,9 @@ def print_differences(before: Recorded, after: GateReport, changes: Sequence[Dif
     click.echo()
     which = f"the decision of event {before.event.seq}, which {before.decided.verdict.value} it"
     if not changes:
-        click.echo(f"every check came out as in {which}")
+        say(f"every check came out as in {which}")
         return
-    click.echo(f"against {which}, {len(changes)} checks are different:")
+    say(f"against {which}, {len(changes)} checks are different:")
     rows = [
         [escape(_place(c.check)), escape(c.check.metric), _outcome(c.before), _outcome(c.after)]
         for c in changes
@@ -138,14 +139,6 @@ def decision_json(version: Version, event: Event, place: tuple[int, int]) -> dic
     }
 
 
-def _print_facts(rows: Sequence[tuple[str, str]]) -> None:
-    """Prints names and texts in two columns; rows without a text are left out."""
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        if text:
-            click.echo(f"{name:<{width}}  {render.printable(text)}")
-
-
 def print_checks(checks: Sequence[Check]) -> None:
     """Prints checks with their numbers as a table, and those without as lines."""
     numbers = [check for check in checks if _has_numbers(check)]
@@ -153,7 +146,7 @@ def print_checks(checks: Sequence[Check]) -> None:
     if others:
         click.echo()
         for check in others:
-            click.echo(render.printable(f"{_mark(check)}  {check.message}"))
+            say(f"{_mark(check)}  {check.message}", hang=8)
     if not numbers:
         return
     header = ["answer", "slice", "metric", "rule", "value"]

@@ -12,6 +12,7 @@ import click
 
 from tfx_registry import codec
 from tfx_registry.cli import render
+from tfx_registry.cli.lines import say
 from tfx_registry.gate.report import format_number
 from tfx_registry.records import format_slice
 from tfx_registry.registry.comparison import Change, Comparison, MetricChange, Status
@@ -57,10 +58,10 @@ def comparison(c: Comparison, *, everything: bool, as_json: bool) -> None:
     if as_json:
         render.done("", comparison_json(c), as_json=True)
         return
-    click.echo(f"{c.a} -> {c.b}")
+    say(f"{c.a} -> {c.b}")
     click.echo("same bytes" if c.same_bytes else "different bytes")
     for line in c.relation:
-        click.echo(line)
+        say(line)
     if c.metrics:
         _metrics(c, everything)
     _section("facts", c, c.facts, everything)
@@ -121,12 +122,12 @@ def _sources(c: Comparison, everything: bool) -> None:
         return
     _title("came from", len(c.sources) - len(shown))
     for source in shown:
-        click.echo(f"{source.key}: {source.status.value}")
+        say(f"{source.key}: {source.status.value}")
         for mark, side in (("-", source.a), ("+", source.b)):
             if side is not None:
-                click.echo(printable(f"  {mark} {side.type_name} {side.uri}"))
+                say(f"{mark} {side.type_name} {side.uri}", indent=2, hang=2)
         for change in source.properties:
-            click.echo(printable(f"    {change.name}: {_value(change.a)} -> {_value(change.b)}"))
+            say(f"{change.name}: {_value(change.a)} -> {_value(change.b)}", indent=4, hang=2)
 
 
 def _title(title: str, same: int) -> None:

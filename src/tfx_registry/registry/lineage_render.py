@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from tfx_registry.registry.lineage_graph import LineageGraph, Node, NodeKind
+from tfx_registry.text import display_width
 
 __all__ = ["dot", "printable", "tree"]
 
@@ -134,10 +135,18 @@ def _line(indent: str, text: str, width: int | None) -> str:
 def _fit(text: str, width: int | None) -> str:
     """Makes text printable and short: both ends of a path say more than its middle."""
     text = printable(text)
-    if width is None or len(text) <= width:
+    if width is None or display_width(text) <= width:
         return text
     head = (width - 1) // 3
-    return text[:head] + "…" + text[len(text) - (width - 1 - head) :]
+    return _cut(text, head) + "…" + _cut(text[::-1], width - 1 - head)[::-1]
+
+
+def _cut(text: str, width: int) -> str:
+    """Returns as much of the beginning as fits."""
+    end = min(len(text), width)
+    while display_width(text[:end]) > width:
+        end -= 1
+    return text[:end]
 
 
 def _quote(text: str) -> str:
