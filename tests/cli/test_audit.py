@@ -39,14 +39,14 @@ def test_export_and_import(run, filled: str, tmp_path: Path) -> None:
     file = tmp_path / "penguin.jsonl"
     done = run("export", "penguin", "--out", file)
     assert (done.code, done.err) == (0, "")
-    assert done.out == f"exported 5 events of 1 models to {file}\n"
+    assert done.out == f"exported 5 events of 1 model to {file}\n"
     header, *events, end = map(json.loads, file.read_text(encoding="utf-8").splitlines())
     assert (header["format"], header["registry"]) == ("tfx-registry-log", filled)
     assert [line["event"]["seq"] for line in events] == [1, 2, 3, 4, 5]
     assert end["end"]["penguin"] == {"digest": events[-1]["digest"], "events": 5}
     other = f"sqlite:///{tmp_path}/other.sqlite"
     assert run("import", file, registry=other).out == (
-        "imported 5 events of 1 models; 0 were there already\n"
+        "imported 5 events of 1 model; 0 were there already\n"
     )
     again = run("--json", "import", file, registry=other).json
     assert again == {"events": {"penguin": 5}, "appended": {"penguin": 0}}
@@ -116,7 +116,7 @@ def test_verify_log(run, filled: str) -> None:
 
 
 def test_fsck(run, filled: str) -> None:
-    assert run("fsck").out == "1 models, 5 events: clean\n"
+    assert run("fsck").out == "1 model, 5 events: clean\n"
     lose_head(filled)
     found = run("fsck", "penguin")
     assert found.code == 4
@@ -128,7 +128,7 @@ def test_fsck(run, filled: str) -> None:
     repaired = run("fsck", "--repair")
     assert (repaired.code, repaired.err) == (0, "")
     assert repaired.out.startswith("repaired: penguin head")
-    assert run("fsck").out == "1 models, 5 events: clean\n"
+    assert run("fsck").out == "1 model, 5 events: clean\n"
     assert run("show", "penguin").code == 0
     edit_event(filled)
     lose_head(filled)

@@ -15,7 +15,7 @@ def test_approve_and_promote(run, filled: str, tmp_path: Path, monkeypatch) -> N
     assert not (tmp_path / "s" / "1").exists()
     monkeypatch.setenv("TFX_REGISTRY_ACTOR", "bob")
     assert run("approve", "penguin:1", "--reason", "fine").out == (
-        "penguin:1 is approved, 1 approval(s)\n"
+        "penguin:1 is approved, 1 approval\n"
     )
     assert run(*promote).code == 0
     shown = run("--json", "show", "penguin:1").json

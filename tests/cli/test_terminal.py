@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -118,6 +119,15 @@ def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(
     extra = list(shown)
     for letter in given_letters:
         extra.remove(letter)
+
+
+def test_words_of_a_usual_length_are_not_broken() -> None:
+    header = ["answer", "slice", "metric", "rule", "value", "baseline", "change", "examples"]
+    row = ["fail", "island=Dream", "sparse_categorical_accuracy", "absolute change at least -0.02"]
+    console = Console(width=80)
+    lines = narrow_table(header, [[*row, "0.45", "0.95", "-0.182", "100"]], console)
+    assert "sparse_categorical_accuracy" in "\n".join(line.plain for line in lines)
+    assert all(line.cell_len <= 80 for line in lines)
 
 
 def test_short_columns_are_not_broken(filled: str, terminal: None, run) -> None:
@@ -241,6 +251,29 @@ def test_hashing_shows_a_bar_when_it_takes_long(
     with progress.hashing():
         digest_path(tmp_path / "model")
     assert "hashing" in capfd.readouterr().err
+
+
+def test_copying_shows_a_bar_when_it_takes_long(terminal: None, monkeypatch, capfd) -> None:
+    with progress.copying(3) as copied:
+        copied(3)
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr(progress, "_PATIENCE_SECONDS", -1.0)
+    with progress.copying(3) as copied:
+        copied(3)
+    assert "copying" in capfd.readouterr().err
+
+
+def test_nothing_is_said_while_a_bar_is_there(
+    filled: str, saved_model: Path, tmp_path: Path, run, capfd, monkeypatch
+) -> None:
+    @contextlib.contextmanager
+    def copying(_: int) -> Iterator[Callable[[int], None]]:
+        yield lambda _: None
+        assert capfd.readouterr().out == ""
+
+    monkeypatch.setattr("tfx_registry.cli.serving.copying", copying)
+    done = run("promote", "penguin:1", "--serving-dir", tmp_path / "serving")
+    assert (done.code, done.out[:18]) == (0, "promoted penguin:1"), done.err
 
 
 def test_hashing_that_is_quick_shows_nothing(tmp_path: Path, terminal: None, capfd) -> None:

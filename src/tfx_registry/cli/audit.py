@@ -11,7 +11,7 @@ from tfx_registry import codec
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, pass_settings
 from tfx_registry.cli.files import counting, source, target
-from tfx_registry.cli.lines import facts, say
+from tfx_registry.cli.lines import counted, facts, say
 from tfx_registry.errors import IntegrityError, InvalidInputError
 from tfx_registry.gate.report import format_number
 from tfx_registry.records import format_slice
@@ -44,7 +44,7 @@ def export(settings: Settings, models: Sequence[str], out: str) -> None:
     if out != "-":
         events = sum(done.events.values())
         render.done(
-            f"exported {events} events of {len(done.events)} models to {out}",
+            f"exported {counted(events, 'event')} of {counted(len(done.events), 'model')} to {out}",
             {"events": dict(done.events), "out": out},
             as_json=settings.as_json,
         )
@@ -65,7 +65,7 @@ def import_(settings: Settings, file: str) -> None:
         done = registry.import_history(stream, progress=progress)
     appended, total = sum(done.appended.values()), sum(done.events.values())
     render.done(
-        f"imported {appended} events of {len(done.events)} models; "
+        f"imported {counted(appended, 'event')} of {counted(len(done.events), 'model')}; "
         f"{total - appended} were there already",
         {"events": dict(done.events), "appended": dict(done.appended)},
         as_json=settings.as_json,
@@ -92,7 +92,7 @@ def verify_log(settings: Settings, model: str | None) -> None:
     else:
         for report in reports:
             state = "damaged" if report.findings else f"holds, ends with digest {report.digest}"
-            say(f"{report.model}: {report.events} events, {state}", hang=2)
+            say(f"{report.model}: {counted(report.events, 'event')}, {state}", hang=2)
             for kind, count in report.unknown_kinds.items():
                 say(
                     f"{count} events of the unknown kind {kind!r}, of a newer release",
@@ -134,8 +134,8 @@ def fsck(settings: Settings, model: str | None, repair: bool) -> None:
         for finding in report.repaired:
             say(f"repaired: {finding}", hang=2)
         _print_damage(report.findings)
-        left = f"{len(report.findings)} findings left" if report.findings else "clean"
-        say(f"{report.models} models, {report.events} events: {left}")
+        left = f"{counted(len(report.findings), 'finding')} left" if report.findings else "clean"
+        say(f"{counted(report.models, 'model')}, {counted(report.events, 'event')}: {left}")
     if report.findings:
         whole = all(finding.repairable for finding in report.findings)
         raise IntegrityError(

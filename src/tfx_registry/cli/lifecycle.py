@@ -11,6 +11,7 @@ import click
 from tfx_registry import codec, names
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.cli.lines import counted
 from tfx_registry.errors import AccessDeniedError, InvalidInputError, InvalidPolicyError
 from tfx_registry.registry.access import AccessPolicy, Action
 
@@ -32,7 +33,7 @@ def approve(settings: Settings, ref: str, reason: str) -> None:
         version = registry.resolve(ref)
         version = registry.approve(version.model, version.number, reason=reason)
     render.done(
-        f"{version.ref} is {version.state.value}, {len(version.approvals)} approval(s)",
+        f"{version.ref} is {version.state.value}, {counted(len(version.approvals), 'approval')}",
         render.version_json(version),
         as_json=settings.as_json,
     )

@@ -14,13 +14,18 @@ import click
 
 from tfx_registry.text import display_width, printable
 
-__all__ = ["facts", "say", "screen_width"]
+__all__ = ["counted", "facts", "say", "screen_width"]
 
 _GAP = 2
 #: By how much a fact is moved in that stands below its name.
 _INDENT = 4
 #: Narrower than this a line says nothing any more.
 _LEAST = 16
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns such as "1 model" and "2 models"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def screen_width() -> int | None:

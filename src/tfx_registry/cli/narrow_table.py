@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
+from tfx_registry.text import display_width
+
 __all__ = ["fits", "narrow_table"]
 
 _GAP = 2
@@ -19,6 +21,8 @@ _GAP = 2
 _SHORT = 19
 #: The least width that a longer column may be wrapped to.
 _LEAST = 16
+#: Words up to this width are never broken; longer ones, such as paths, may be.
+_WORD = 32
 _INDENT = 4
 
 
@@ -56,7 +60,7 @@ def narrow_table(
         The lines.
     """
     rows = [[Text.from_markup(cell) for cell in row] for row in cells]
-    plan = _plan(_natural(header, rows), console.width)
+    plan = _plan(_natural(header, rows), _least(header, rows), console.width)
     head = [Text(title, style="bold") for title in header]
     lines = [Text(), *_row(head, plan, console)]
     lines.append(Text("─" * (sum(plan.widths.values()) + _GAP * (len(plan.widths) - 1))))
@@ -79,7 +83,17 @@ def _natural(header: Sequence[str], rows: Sequence[Sequence[Text]]) -> list[int]
     ]
 
 
-def _plan(natural: Sequence[int], width: int) -> _Plan:
+def _least(header: Sequence[str], rows: Sequence[Sequence[Text]]) -> list[int]:
+    """Returns how narrow each column may become."""
+    least = []
+    for i, title in enumerate(header):
+        words = {word for cell in (title, *(row[i].plain for row in rows)) for word in cell.split()}
+        whole = [size for word in words if (size := display_width(word)) <= _WORD]
+        least.append(max([_LEAST, *whole]))
+    return least
+
+
+def _plan(natural: Sequence[int], least: Sequence[int], width: int) -> _Plan:
     """Decides where each column goes; the first always stays in the row."""
     inline = list(range(len(natural)))
     below: list[int] = []
@@ -87,18 +101,21 @@ def _plan(natural: Sequence[int], width: int) -> _Plan:
         long = [i for i in inline if natural[i] > _SHORT]
         short = sum(natural[i] for i in inline if natural[i] <= _SHORT)
         room = width - short - _GAP * (len(inline) - 1)
-        if room >= sum(min(natural[i], _LEAST) for i in long) or len(inline) == 1:
+        if room >= sum(min(natural[i], least[i]) for i in long) or len(inline) == 1:
             break
         moved = max(long or inline[1:], key=lambda i: (natural[i], i))
         if moved == inline[0]:
             moved = inline[-1]
         inline.remove(moved)
         below.append(moved)
-    widths = {i: natural[i] for i in inline}
-    for left in range(len(long), 0, -1):  # the shorter ones first: what they leave is shared
-        i = sorted(long, key=lambda i: natural[i])[len(long) - left]
-        widths[i] = max(min(natural[i], room // left), 1)
-        room -= widths[i]
+    widths = {i: natural[i] if i not in long else min(natural[i], least[i]) for i in inline}
+    room -= sum(widths[i] for i in long)
+    # Who needs the least comes first: what is left then is shared by the others.
+    long.sort(key=lambda i: natural[i] - widths[i])
+    for left, i in zip(range(len(long), 0, -1), long, strict=True):
+        more = min(natural[i] - widths[i], room // left)
+        widths[i] = max(widths[i] + more, 1)
+        room -= more
     return _Plan(widths, tuple(sorted(below)))
 
 

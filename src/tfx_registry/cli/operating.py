@@ -11,7 +11,7 @@ import click
 
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, pass_settings
-from tfx_registry.cli.lines import say
+from tfx_registry.cli.lines import counted, say
 from tfx_registry.cli.server_options import server_options
 from tfx_registry.errors import IntegrityError
 from tfx_registry.serving.receipts import Bytes
@@ -199,9 +199,9 @@ def adopt(settings: Settings, model: str, serving_dir: str, alias_name: str, rea
         done = take_over(registry, model, serving_dir, alias=alias_name, reason=reason)
     last = done.versions[-1]
     render.done(
-        f"adopted {len(done.registered)} versions, {last.ref} serves"
+        f"adopted {counted(len(done.registered), 'version')}, {last.ref} serves"
         if done.changed
-        else f"nothing to do: {len(done.versions)} versions are known already",
+        else f"nothing to do: all {len(done.versions)} are known already",
         {
             "versions": [render.version_json(v) for v in done.versions],
             "registered": list(done.registered),

@@ -22,7 +22,7 @@ _copying = threading.Event()
 
 @contextmanager
 def copying(size_bytes: int) -> Iterator[Callable[[int], None]]:
-    """Shows how much of a model was copied.
+    """Shows how much of a model was copied, as soon as it takes longer than half a second.
 
     Args:
         size_bytes: Size of the model.
@@ -34,11 +34,11 @@ def copying(size_bytes: int) -> Iterator[Callable[[int], None]]:
         yield lambda _: None
         return
     _copying.set()
+    shown = _Counted("copying", size_bytes)
     try:
-        with _bar("copying", size_bytes) as bar:
-            task = bar.tasks[0].id
-            yield lambda count: bar.advance(task, count)
+        yield shown.add
     finally:
+        shown.end()
         _copying.clear()
 
 
@@ -50,7 +50,7 @@ def hashing() -> Iterator[None]:
         return
     from tfx_registry import digest
 
-    shown = _Hashed()
+    shown = _Counted("hashing", None)
     with digest.watched(shown.add):
         try:
             yield
@@ -58,10 +58,12 @@ def hashing() -> Iterator[None]:
             shown.end()
 
 
-class _Hashed:
+class _Counted:
     """Counts bytes from several threads, and shows a bar once they take long."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str, size_bytes: int | None) -> None:
+        self._title = title
+        self._size_bytes = size_bytes
         self._lock = threading.Lock()
         self._begun: float | None = None
         self._count = 0
@@ -75,9 +77,9 @@ class _Hashed:
             if self._begun is None:
                 self._begun = now
             if self._bar is None and now - self._begun > _PATIENCE_SECONDS:
-                if _copying.is_set():
-                    return
-                self._bar = _bar("hashing", None)
+                if self._size_bytes is None and _copying.is_set():
+                    return  # there is a bar already, of what is copied while it is hashed
+                self._bar = _bar(self._title, self._size_bytes)
                 self._bar.start()
             if self._bar is not None:
                 self._bar.update(self._bar.tasks[0].id, completed=self._count)

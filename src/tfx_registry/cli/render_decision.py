@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from tfx_registry import codec
 from tfx_registry.cli import render
-from tfx_registry.cli.lines import facts, say
+from tfx_registry.cli.lines import counted, facts, say
 from tfx_registry.cli.what_if import Answer, Recorded
 from tfx_registry.gate import GateReport
 from tfx_registry.gate.chart import kind_of
@@ -90,8 +90,7 @@ def answer(version: Version, made: Answer, event: int | None, *, only_failed: bo
         verb = "is blocked" if event is not None else "would be blocked"
     against = f" against version {report.baseline.number}" if report.baseline else ""
     failed, count = len(report.failures), len(report.checks)
-    counted = f"{failed} of {count} checks failed" if failed else f"all {count} checks held"
-    say(f"{version.ref} {verb}{against}: {counted}")
+    say(f"{version.ref} {verb}{against}: {_outcome_of(failed, count)}")
     click.echo()
     when = "now" if made.then is None else f"at event {made.then.event.seq}"
     served = f"version {serving.number}" if serving else "nothing"
@@ -118,7 +117,8 @@ def print_differences(before: Recorded, after: GateReport, changes: Sequence[Dif
     if not changes:
         say(f"every check came out as in {which}")
         return
-    say(f"against {which}, {len(changes)} checks are different:")
+    verb = "is" if len(changes) == 1 else "are"
+    say(f"against {which}, {counted(len(changes), 'check')} {verb} different:")
     rows = [
         [escape(_place(c.check)), escape(c.check.metric), _outcome(c.before), _outcome(c.after)]
         for c in changes
@@ -172,11 +172,17 @@ def _headline(ref: str, decided: Decided, report: GateReport | None) -> str:
         if decided.baseline
         else f" without a baseline, for {decided.alias!r}"
     )
-    counted = ""
+    outcome = ""
     if report is not None:
-        failed, count = len(report.failures), len(report.checks)
-        counted = f": {failed} of {count} checks failed" if failed else f": all {count} checks held"
-    return f"{ref} was {decided.verdict.value}{against}{counted}"
+        outcome = f": {_outcome_of(len(report.failures), len(report.checks))}"
+    return f"{ref} was {decided.verdict.value}{against}{outcome}"
+
+
+def _outcome_of(failed: int, count: int) -> str:
+    checks = counted(count, "check")
+    if not failed:
+        return f"all {checks} held" if count > 1 else f"{checks} held"
+    return f"{failed} of {checks} failed"
 
 
 def _facts(report: GateReport) -> list[tuple[str, str]]:

@@ -106,6 +106,8 @@ def promote(
                 "add --model-config FILE")  # fmt: skip
         _refuse({"--served-name": None if asks else served_name}, "no server is asked",
                 "add --wait-for URL")  # fmt: skip
+    done: Promotion | None = None
+    rollout: Rollout | None = None
     parsed = VersionRef.parse(ref)
     check = SmokeTest(smoke_examples) if smoke_examples else None
     with settings.open() as registry:
@@ -136,9 +138,11 @@ def promote(
                     registry, version.model, version.number, serving_dir, alias=alias_name,
                     served_name=served_name, progress=progress, check=check, **common,
                 )  # fmt: skip
-                _say(settings, done, alias_name)
-                return
-    _say_rollout(settings, rollout)
+    # The bar is gone by now; it would take away what is said beside it.
+    if done is not None:
+        _say(settings, done, alias_name)
+    elif rollout is not None:
+        _say_rollout(settings, rollout)
 
 
 @click.command()
