@@ -59,7 +59,8 @@ PEER: tuple[tuple[str, str, float | None, str], ...] = (
     ("latest", "latest_search", None, "get the latest, MLflow by a search"),
     ("page", "page", 15, "newest page of 100, again"),
     ("page_fresh", "page", 15, "newest page of 100, no version of it read before"),
-    ("page_read", "page", None, "newest page of 100, none read before, and each looked at"),
+    ("page_shown", "page_shown", 15, "newest page of 100, none read before, fields of each read"),
+    ("page_read", "page", None, "newest page of 100, none read before, all of each read"),
     ("page", "page_by_number", None, "newest page of 100, again, MLflow ordered by number"),
     ("register", "register", 1.5, "register, each file as its registry makes it"),
     ("register_plain", "register", None, "register, origin not given"),
@@ -88,9 +89,10 @@ PROCESS_TARGETS = (12.0, 0.7)
 #: Operation -> calls in one round; the slow ones of the peer get fewer.
 CALLS = {"get": 50, "alias": 50, "latest": 50, "page": 10, "page10": 20, "register": 10,
          "register_plain": 5, "set_alias": 10, "get_fresh": 50, "alias_fresh": 50,
-         "latest_fresh": 50, "page_fresh": 10, "page_read": 10, "page10_fresh": 20}  # fmt: skip
+         "latest_fresh": 50, "page_fresh": 10, "page_shown": 10, "page_read": 10,
+         "page10_fresh": 20}  # fmt: skip
 PEER_CALLS = {"get": 20, "alias": 20, "latest": 1, "latest_search": 3, "page": 5,
-              "page_by_number": 5, "register": 10, "set_alias": 3}  # fmt: skip
+              "page_by_number": 5, "page_shown": 5, "register": 10, "set_alias": 3}  # fmt: skip
 
 Plan = Mapping[str, tuple[Subject, str, int]]
 

@@ -12,6 +12,7 @@ Works through `MlflowClient` only, the public interface. What stands for what:
 | latest_search | `search_model_versions`, newest first, one result: the quickest way found |
 | page | `search_model_versions`, 100 results, in its own order: last updated first |
 | page_by_number | the same, ordered by version number: quicker |
+| page_shown | page, and every field of each version is read that MLflow keeps of one |
 | register | `create_model_version` with a local source, which it does not read |
 | set_alias | `set_registered_model_alias` |
 """
@@ -88,6 +89,14 @@ def operations(client: MlflowClient, folder: Path) -> dict[str, Operation]:
         number = str(draw().randint(1, size()))
         return lambda: client.set_registered_model_alias(model, alias, number)
 
+    def show_page() -> object:
+        return [
+            (v.name, v.version, v.creation_timestamp, v.last_updated_timestamp, v.description,
+             v.user_id, v.current_stage, v.source, v.run_id, v.run_link, v.status,
+             v.status_message, v.tags, v.aliases)
+            for v in search(client, 100)
+        ]  # fmt: skip
+
     return {
         "get": get,
         "alias": lambda: lambda: client.get_model_version_by_alias(model, alias),
@@ -95,6 +104,7 @@ def operations(client: MlflowClient, folder: Path) -> dict[str, Operation]:
         "latest_search": lambda: lambda: search(client, 1, _BY_NUMBER),
         "page": lambda: lambda: search(client, 100),
         "page_by_number": lambda: lambda: search(client, 100, _BY_NUMBER),
+        "page_shown": lambda: show_page,
         "register": register,
         "set_alias": set_alias,
     }

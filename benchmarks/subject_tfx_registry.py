@@ -82,9 +82,18 @@ def operations(registry: ModelRegistry, folder: Path) -> dict[str, Operation]:
 
         return ready
 
-    def look_at_page() -> object:
+    def show_page() -> object:
+        # What stands here for the fields of MLflow's: the last event for the time of the last
+        # update, the state for stage and status.
         versions = registry.list_versions(model, limit=100)
-        return [(v.number, v.state, v.time, v.actor, v.description, v.labels) for v in versions]
+        return [
+            (v.model, v.number, v.time, v.seq, v.description, v.actor, v.state, v.uri, v.run_id,
+             v.labels, v.aliases, v.semantic_version)
+            for v in versions
+        ]  # fmt: skip
+
+    def read_page() -> object:
+        return [(v.digest, v.metrics) for v in registry.list_versions(model, limit=100)]
 
     reading: dict[str, Operation] = {
         "get": get,
@@ -97,7 +106,8 @@ def operations(registry: ModelRegistry, folder: Path) -> dict[str, Operation]:
         **reading,
         # The same, of versions that this process does not keep from earlier reads.
         **{f"{name}_fresh": fresh(operation) for name, operation in reading.items()},
-        "page_read": fresh(lambda: look_at_page),
+        "page_shown": fresh(lambda: show_page),
+        "page_read": fresh(lambda: read_page),
         "register": lambda: register(origin),
         "register_plain": lambda: register(None),
         "set_alias": set_alias,

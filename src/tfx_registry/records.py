@@ -434,6 +434,11 @@ class Version:
         """Where the bytes lay at registration."""
         return self.facts.uri
 
+    @property
+    def run_id(self) -> str:
+        """The run of the pipeline that made it, or ""."""
+        return self.origin.run_id
+
     def metric(self, name: str, slice_key: SliceKey = ()) -> float | None:
         """Returns one metric.
 

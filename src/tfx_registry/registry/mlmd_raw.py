@@ -18,8 +18,21 @@ from tfx_registry.records import Version
 from tfx_registry.registry import mlmd_store as nodes
 from tfx_registry.registry.mlmd_scan import nodes_of_type
 from tfx_registry.registry.mlmd_store import MlmdStore
-from tfx_registry.registry.mlmd_text import encode_text, plain_text, read_text, write_record
+from tfx_registry.registry.mlmd_text import (
+    encode_text,
+    plain_text,
+    read_text,
+    write_record,
+    write_text,
+)
 from tfx_registry.registry.store import StateRepair, StoredKeys, StoredRecord
+from tfx_registry.registry.version_text import (
+    RUN_ID,
+    SHORT_FIELDS,
+    URI,
+    read_short,
+    version_text,
+)
 
 __all__ = ["put_state", "read_contents", "read_events", "read_head", "read_versions", "scan"]
 
@@ -156,9 +169,23 @@ def _wrong_version(node: Any, text: str) -> tuple[str, ...]:
         for key, value in expected.items()
         if node.custom_properties[key].string_value != value
     ]
+    wrong += _wrong_short(text, version)
     if node.uri not in (plain_text(version.uri), encode_text(version.uri)):
         wrong.append(f"its uri in ML Metadata is {node.uri!r}")
     return tuple(wrong)
+
+
+def _wrong_short(text: str, version: Version) -> list[str]:
+    """Compares what lists read of a record with all of it: a name that stands twice differs."""
+    if (short := read_short(text)) is None:
+        return []
+    whole = {name: getattr(version, name) for name in SHORT_FIELDS}
+    whole |= {RUN_ID: version.run_id, URI: version.uri}
+    return [
+        f"lists read its {name.lstrip('_')!r} as {short[name]!r}"
+        for name, value in whole.items()
+        if short[name] != value
+    ]
 
 
 def _wrong_event(node: Any, text: str, model: str) -> tuple[str, ...]:
@@ -194,7 +221,7 @@ def _version(version: Version) -> pb.Artifact:
         uri=plain_text(version.uri),
         state=pb.Artifact.LIVE,
     )
-    write_record(artifact, version)
+    write_text(artifact, version_text(version))
     artifact.custom_properties["digest"].string_value = version.digest
     artifact.custom_properties["state"].string_value = version.state.value
     return artifact

@@ -2,12 +2,14 @@
 
 To list a hundred versions is mostly the work of making Python objects of ML Metadata's answer. Its
 bytes are read here as a message that has three fields of each artifact, and keeps the properties as
-bytes; these are read when somebody looks at the version.
+bytes; these are read when somebody looks at the version, and only the first piece of its text as
+long as that is enough.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -15,14 +17,29 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from ml_metadata.proto import metadata_store_service_pb2 as service
 
 from tfx_registry.records import Version
-from tfx_registry.registry.mlmd_text import read_text, split_version_id, version_of
+from tfx_registry.registry.mlmd_text import (
+    RECORD,
+    VERSION_KEY,
+    decode_text,
+    read_text,
+    version_of,
+)
 from tfx_registry.registry.unread import unread
+from tfx_registry.registry.version_text import read_short
 
 __all__ = ["find_versions"]
 
 _METHOD = "GetArtifactsByExternalIds"
 _DELETED = pb.Artifact.DELETED
 _FIELD = descriptor_pb2.FieldDescriptorProto
+_ENTRY = pb.Artifact.CustomPropertiesEntry
+#: What stands before the text of the first piece of a record, in the bytes of a property: its key,
+#: and then the numbers and lengths of the value and of the text in it.
+_FIRST = re.compile(
+    b"\\x0a%c%b\\x12[\\x80-\\xff]*[\\x00-\\x7f]\\x1a[\\x80-\\xff]*[\\x00-\\x7f]"
+    % (len(RECORD), RECORD.encode()),
+    re.DOTALL,
+)
 
 
 def find_versions(store: Any, external_ids: list[str]) -> dict[int, Version]:
@@ -39,21 +56,41 @@ def find_versions(store: Any, external_ids: list[str]) -> dict[int, Version]:
     request = service.GetArtifactsByExternalIdsRequest(external_ids=external_ids)
     answer = _answer_class()()
     store._call(_METHOD, request, answer)
+    prefix, _, _ = external_ids[0].rpartition("@")
+    model, start = prefix.removeprefix(VERSION_KEY), len(prefix) + 1
     found = {}
     for artifact in answer.artifacts:
         if artifact.state != _DELETED:  # else a repair took it out
-            model, number = split_version_id(artifact.external_id)
-            read = functools.partial(_read, list(artifact.custom_properties))
-            found[number] = unread(model, number, read)
+            number = int(artifact.external_id[start:])
+            found[number] = unread(_Record(model, number, artifact))
     return found
 
 
-def _read(properties: list[bytes]) -> Version:
-    artifact = pb.Artifact()
-    for data in properties:
-        entry = pb.Artifact.CustomPropertiesEntry.FromString(data)
-        artifact.custom_properties[entry.key].CopyFrom(entry.value)
-    return version_of(read_text(artifact))
+class _Record:
+    """The record of a version, in an artifact whose properties are bytes."""
+
+    __slots__ = ("_artifact", "model", "number")
+
+    def __init__(self, model: str, number: int, artifact: Any) -> None:
+        self.model = model
+        self.number = number
+        self._artifact = artifact
+
+    def read_short(self) -> dict[str, Any] | None:
+        """See `unread.Record`."""
+        for data in self._artifact.custom_properties:
+            if before := _FIRST.match(data):
+                text = str(data[before.end() :], "utf-8")
+                return read_short(decode_text(text) if "~" in text else text)
+        return None
+
+    def read(self) -> Version:
+        """See `unread.Record`."""
+        artifact = pb.Artifact()
+        for data in self._artifact.custom_properties:
+            entry = _ENTRY.FromString(data)
+            artifact.custom_properties[entry.key].CopyFrom(entry.value)
+        return version_of(read_text(artifact))
 
 
 @functools.cache

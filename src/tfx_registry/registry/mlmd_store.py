@@ -41,6 +41,7 @@ from tfx_registry.registry.store import (
     StoredRecord,
 )
 from tfx_registry.registry.uri import RegistryUri
+from tfx_registry.registry.version_text import version_text
 
 if TYPE_CHECKING:
     from tfx_registry.registry.mlmd_derived import Derived
@@ -286,7 +287,7 @@ class MlmdStore:
             found = self._find("artifacts", [artifact.external_id])
             if found and found[0].state == _DELETED:
                 artifact.id = found[0].id  # a repair took it out, but ML Metadata deletes nothing
-        write_record(artifact, version)
+        write_text(artifact, version_text(version))
         artifact.custom_properties["digest"].string_value = version.digest
         artifact.custom_properties["state"].string_value = version.state.value
         kind = pb.Event.OUTPUT if is_new else pb.Event.INPUT

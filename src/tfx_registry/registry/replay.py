@@ -25,6 +25,7 @@ from tfx_registry.registry.events import (
 )
 from tfx_registry.registry.store import StoredRecord
 from tfx_registry.registry.verify import Damage, LogVerifier, canonical_text
+from tfx_registry.registry.version_text import version_text
 
 __all__ = ["Replay"]
 
@@ -130,7 +131,7 @@ class Replay:
         # The digest of the text as stored: the event's own lacks fields of newer releases.
         self.head = dataclasses.replace(after.head, digest=self.verifier.digest)
         if self._keep_versions:
-            self._texts.update({n: codec.dumps(v) for n, v in after.versions.items()})
+            self._texts.update({n: version_text(v) for n, v in after.versions.items()})
         if isinstance(event.payload, Registered):
             self._digests[event.payload.number] = event.payload.facts.digest
         return True

@@ -6,28 +6,86 @@ some of the versions.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from tfx_registry.errors import IntegrityError
 from tfx_registry.records import Version
+from tfx_registry.registry.version_text import RUN_ID, SHORT_FIELDS, URI
 
-__all__ = ["UnreadVersion", "read_now", "unread"]
+__all__ = ["Record", "UnreadVersion", "read_now", "unread"]
+
+_SHORT = frozenset((*SHORT_FIELDS, RUN_ID, URI))
+_UNREAD = "_unread"
+
+# Past what the class below says of them.
+_DICT: Any = Version.__dict__["__dict__"]
+_CLASS: Any = object.__dict__["__class__"]
+
+
+class Record(Protocol):
+    """A stored version.
+
+    Attributes:
+        model: The model that it must be of, as it is spelled in keys.
+        number: The number that it must have.
+    """
+
+    model: str
+    number: int
+
+    def read_short(self) -> dict[str, Any] | None:
+        """Reads what `version_text.read_short` does, or returns None."""
+
+    def read(self) -> Version:
+        """Reads all of it; may raise `ValueError`."""
+
+
+class _Field:
+    """A field that is read when it is looked at; found only where the object does not hold it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, version: Version | None, owner: Any = None) -> Any:
+        if version is None:
+            return getattr(Version, self._name)
+        return _look(version, self._name)
 
 
 class UnreadVersion(Version):
-    """A version that is not read yet; with the first look at it, it becomes a plain `Version`.
+    """A version of which nothing is read yet, or only the short fields of its record.
 
     Laws: it equals, prints, copies, pickles and encodes like the version that it is read as. The
-    first look at any attribute raises `IntegrityError` if its record is none of that version.
+    first look at what is not read yet raises `IntegrityError` if that is none of that version.
+    With the first look at any other than a short field it becomes a plain `Version`.
     """
 
-    def __getattribute__(self, name: str) -> Any:
-        """Reads it first, whatever is asked for: fields have defaults in the class."""
-        _read(self)
-        return object.__getattribute__(self, name)
+    @property
+    def run_id(self) -> str:
+        """See `Version.run_id`."""
+        return str(_look(self, RUN_ID))
 
-    # What Python looks up in the class, past `__getattribute__`.
+    @property
+    def uri(self) -> str:
+        """See `Version.uri`."""
+        return str(_look(self, URI))
+
+    # What asks for everything: all fields at once, the class, or Python itself.
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        """The fields of what it is read as."""
+        _read(self)
+        found: dict[str, Any] = _DICT.__get__(self)
+        return found
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[Version]:  # type: ignore[override]
+        """The class of what it is read as."""
+        _read(self)
+        return Version
 
     def __eq__(self, other: object) -> bool:
         """Compares what it is read as."""
@@ -50,16 +108,18 @@ class UnreadVersion(Version):
         return object.__reduce_ex__(self, protocol)
 
 
-def unread(model: str, number: int, read: Callable[[], Version]) -> Version:
+for _field in dataclasses.fields(Version):
+    setattr(UnreadVersion, _field.name, _Field(_field.name))
+
+
+def unread(record: Record) -> Version:
     """Returns a version that is read when it is first looked at.
 
     Args:
-        model: The model that it must be of, as it is spelled in keys.
-        number: The number that it must have.
-        read: Reads it; may raise `ValueError`.
+        record: Its record.
     """
     made: Version = object.__new__(UnreadVersion)
-    object.__setattr__(made, "_unread", (model, number, read))
+    _DICT.__get__(made)[_UNREAD] = record
     return made
 
 
@@ -83,14 +143,32 @@ def read_now(model: str, number: int, read: Callable[[], Version]) -> Version:
     return found
 
 
+def _look(version: Version, name: str) -> Any:
+    """Returns a field, or what the short part of a record calls so."""
+    values = _DICT.__get__(version)
+    if name in values:
+        return values[name]
+    record = values.get(_UNREAD)
+    if name in _SHORT and record is not None:
+        found = record.read_short()
+        if found is not None and found["number"] == record.number:
+            # Into this very dictionary: if another thread has read all, it is not used any more.
+            values.update(found)
+            return values[name]
+    _read(version)
+    if name == RUN_ID:
+        return version.origin.run_id
+    return version.facts.uri if name == URI else _DICT.__get__(version)[name]
+
+
 def _read(version: Version) -> None:
-    held = object.__getattribute__(version, "__dict__").get("_unread")
-    if held is None:
+    record = _DICT.__get__(version).get(_UNREAD)
+    if record is None:
         return  # another thread did it, and is about to say so
-    found = read_now(*held)
+    found = read_now(record.model, record.number, record.read)
     # All fields at once, so that no thread ever sees some of them.
-    object.__setattr__(version, "__dict__", dict(vars(found)))
-    object.__setattr__(version, "__class__", Version)
+    _DICT.__set__(version, dict(vars(found)))
+    _CLASS.__set__(version, Version)
 
 
 def _damaged(model: str, number: int, why: str) -> IntegrityError:
