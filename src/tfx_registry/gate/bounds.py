@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from tfx_registry.gate.evaluation import Interval, IntervalKind
 from tfx_registry.gate.policy import GatePolicy, MissingInterval
@@ -16,18 +15,10 @@ from tfx_registry.gate.thresholds import Confidence, Rule
 __all__ = ["Demand", "Ends", "ends_at", "percent", "quotient"]
 
 
-class Ends(NamedTuple):
-    """What an interval says at a level, or why it says nothing.
-
-    Attributes:
-        interval: The interval at that level; None when there is none.
-        reason: Why it cannot be used; None when it can, or when the point value decides.
-        problem: The same in words.
-    """
-
-    interval: Interval | None = None
-    reason: Reason | None = None
-    problem: str = ""
+#: What an interval says at a level, or why it says nothing: the interval at that level, None where
+#: there is none; the reason why it cannot be used, None where it can or where the point value
+#: decides; the same in words. A plain tuple, because one is made for each number that is judged.
+Ends = tuple[Interval | None, Reason | None, str]
 
 
 @dataclass(frozen=True)
@@ -64,8 +55,8 @@ class Demand:
         if interval is not None:
             return ends_at(interval, self.level)
         if self.missing is MissingInterval.USE_POINT_VALUE:
-            return Ends(problem="no interval, so the point value decides")
-        return Ends(
+            return None, None, "no interval, so the point value decides"
+        return (
             None,
             Reason.INTERVAL_MISSING,
             f"there is no confidence interval of {whose}; evaluate with "
@@ -85,21 +76,21 @@ def ends_at(interval: Interval, level: float) -> Ends:
         distribution, the one with the same middle; else the reason why it cannot be told.
     """
     low, high = interval.lower, interval.upper
-    if math.isnan(low) or math.isnan(high) or low > high:
+    if not low <= high:  # not `low > high`, which NaN would pass
         shown = f"[{format_number(low)}, {format_number(high)}]"
-        return Ends(None, Reason.INTERVAL_UNUSABLE, f"the confidence interval {shown} is none")
+        return None, Reason.INTERVAL_UNUSABLE, f"the confidence interval {shown} is none"
     if interval.level is not None and math.isclose(interval.level, level, abs_tol=1e-9):
-        return Ends(interval)
+        return interval, None, ""
     error, degrees = interval.standard_error, interval.degrees_of_freedom
     if interval.kind is not IntervalKind.T_DISTRIBUTION or error is None or degrees is None:
         known = "an unknown level" if interval.level is None else percent(interval.level)
-        return Ends(
+        return (
             None,
             Reason.INTERVAL_UNUSABLE,
             f"the confidence interval is known at {known} only, not at {percent(level)}",
         )
     if not (math.isfinite(error) and error >= 0 and degrees >= 1):
-        return Ends(
+        return (
             None,
             Reason.INTERVAL_UNUSABLE,
             f"a standard error of {format_number(error)} with {degrees} degrees of freedom "
@@ -108,13 +99,10 @@ def ends_at(interval: Interval, level: float) -> Ends:
     middle = (low + high) / 2
     if not math.isfinite(middle):
         shown = f"[{format_number(low)}, {format_number(high)}]"
-        return Ends(
-            None, Reason.INTERVAL_UNUSABLE, f"the confidence interval {shown} has no middle"
-        )
+        return None, Reason.INTERVAL_UNUSABLE, f"the confidence interval {shown} has no middle"
     reach = two_sided_quantile(level, degrees) * error
-    return Ends(
-        dataclasses.replace(interval, lower=middle - reach, upper=middle + reach, level=level)
-    )
+    moved = dataclasses.replace(interval, lower=middle - reach, upper=middle + reach, level=level)
+    return moved, None, ""
 
 
 def quotient(difference: Interval, baseline: Interval) -> tuple[float, float] | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tfx_registry import codec
 from tfx_registry.gate.baseline import find_baseline
+from tfx_registry.gate.collector import collector_paused
 from tfx_registry.gate.evaluation import EXAMPLE_COUNT, Evaluation
 from tfx_registry.gate.lookup import Lookup
 from tfx_registry.gate.policy import GatePolicy
@@ -40,7 +41,15 @@ def decide(policy: GatePolicy, evaluation: Evaluation, situation: Situation) -> 
     Returns:
         The report. The same arguments give the same report. The order of rules and of slices
         changes neither the verdict nor the checks.
+
+    Python's cyclic garbage collector is paused meanwhile, in the whole process, and is then as it
+    was: see `tfx_registry.gate.collector`.
     """
+    with collector_paused():
+        return _decide(policy, evaluation, situation)
+
+
+def _decide(policy: GatePolicy, evaluation: Evaluation, situation: Situation) -> GateReport:
     problems = list(_problems_of(evaluation, situation))
     checks, notes = check_facts(policy, evaluation, situation)
     if problems:

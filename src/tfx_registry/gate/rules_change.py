@@ -24,31 +24,19 @@ class _Test(NamedTuple):
         kind: "absolute" or "relative".
         bound: The threshold.
         asked: The threshold in words.
+        is_relative: Whether the change is divided by the baseline.
     """
 
     kind: str
     bound: float
     asked: str
+    is_relative: bool
 
 
-class _Finding(NamedTuple):
-    """How a test came out.
-
-    Attributes:
-        test: The test.
-        number: The change as the test measures it.
-        reason: Why it failed, or None.
-        interval: The interval of the difference that was looked at, or None.
-        said: What to say of the interval, or "".
-        level: The level at which the interval decided, or None.
-    """
-
-    test: _Test
-    number: float
-    reason: Reason | None
-    interval: Interval | None
-    said: str = ""
-    level: float | None = None
+#: How a test came out: the change as the test measures it; why it failed, or None; the interval of
+#: the difference that was looked at, or None; what to say of it, or ""; the level at which it
+#: decided, or None. A plain tuple, because one is made for each number that is judged.
+_Finding = tuple[float, Reason | None, Interval | None, str, float | None]
 
 
 def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Question:
@@ -65,33 +53,41 @@ def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Question:
     judge = _Judge(rule.direction is Direction.HIGHER_IS_BETTER, demand)
     least = "at least" if judge.higher else "at most"
     tests = [
-        _Test(kind, bound, f"{least} {format_number(bound)}")
+        _Test(kind, bound, f"{least} {format_number(bound)}", kind == "relative")
         for kind, bound in (("absolute", rule.absolute), ("relative", rule.relative))
         if bound is not None
     ]
     rule_text = " and ".join(f"{test.kind} change {test.asked}" for test in tests)
     rule_text += f" at {percent(demand.level)}" if demand.bound else ""
 
-    def question(metric: MetricId) -> Answer:
-        return functools.partial(answer, metric, str(metric))
+    first, second = tests[0], tests[1] if len(tests) > 1 else None
+    kind = CheckKind.CHANGE
 
-    def answer(metric: MetricId, name: str, spot: Spot) -> Check:
+    def question(metric: MetricId) -> Answer:
+        name = str(metric)
+        return functools.partial(answer, metric, name, f"the paired difference of {name}")
+
+    def answer(metric: MetricId, name: str, whose: str, spot: Spot) -> Check:
         value = (spot.numbers or {}).get(metric)
         before = spot.before.get(metric)
         if value is None or before is None:
             return missing_metric(metric, spot)
-        found = judge.judge(tests[0], value, before, metric, spot)
-        if found.reason is None and len(tests) > 1:
-            other = judge.judge(tests[1], value, before, metric, spot)
-            found = found if other.reason is None else other
-        test = found.test
+        test, found = first, judge(first, value, before, metric, whose, spot)
+        if second is not None and found[1] is None:
+            again = judge(second, value, before, metric, whose, spot)
+            if again[1] is not None:
+                test, found = second, again
+        number, reason, interval, said, level = found
+        if reason is None:  # then none of the numbers is NaN
+            numbers = f"{value:.6g} against the baseline's {before:.6g}"
+            came_out = f"{test.kind} change {number:.6g}, which is"
+        else:
+            numbers = f"{format_number(value)} against the baseline's {format_number(before)}"
+            came_out = f"{test.kind} change {format_number(number)}, needs"
         return make_check(
-            found.reason is None,
-            f"{spot.place}: {name} {format_number(value)} against the baseline's "
-            f"{format_number(before)}: {test.kind} change {format_number(found.number)}, "
-            f"{'which is' if found.reason is None else 'needs'} {test.asked}"
-            f"{found.said}{spot.counted}",
-            found.reason,
+            reason is None,
+            f"{spot.place}: {name} {numbers}: {came_out} {test.asked}{said}{spot.counted}",
+            reason,
             rule_text,
             name,
             spot.slice,
@@ -100,10 +96,10 @@ def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Question:
             value - before,
             test.bound,
             spot.examples,
-            CheckKind.CHANGE,
+            kind,
             spot.versus,
-            found.interval,
-            found.level,
+            interval,
+            level,
         )
 
     return question
@@ -119,43 +115,52 @@ class _Judge:
     def __init__(self, higher: bool, demand: Demand) -> None:
         self.higher = higher
         self._demand = demand
+        self._surely = demand.bound
 
-    def judge(
-        self, test: _Test, value: float, before: float, metric: MetricId, spot: Spot
+    def __call__(
+        self, test: _Test, value: float, before: float, metric: MetricId, whose: str, spot: Spot
     ) -> _Finding:
         """Judges one number by one test."""
-        number = value - before
-        if test.kind == "relative":
+        number, bound = value - before, test.bound
+        if test.is_relative:
             # As in TFMA: a baseline of zero has no relative change.
             number = math.nan if math.isclose(before, 0.0) else number / before
         interval = spot.differences.get(metric)
+        reason: Reason | None
         # Not `number < bound`, which NaN would pass.
-        if not (number >= test.bound if self.higher else number <= test.bound):
+        if not (number >= bound if self.higher else number <= bound):
             reason = Reason.NOT_A_NUMBER if math.isnan(number) else Reason.CHANGE_NOT_ENOUGH
-            return _Finding(test, number, reason, interval)
-        if self._demand.bound:
-            return self._judge_interval(test, number, metric, spot)
-        return _Finding(test, number, None, interval)
-
-    def _judge_interval(self, test: _Test, number: float, metric: MetricId, spot: Spot) -> _Finding:
-        """Judges the end of the interval that faces the threshold; the point value has passed."""
-        given = spot.differences.get(metric)
-        ends = self._demand.ends(given, f"the paired difference of {metric}")
-        difference = ends.interval
-        if difference is None:
-            return _Finding(test, number, ends.reason, given, f"; {ends.problem}")
-        low, high = difference.lower, difference.upper
-        if test.kind == "relative":
-            ends = self._demand.ends(spot.intervals_before.get(metric), f"the baseline's {metric}")
-            if ends.interval is None:
-                return _Finding(test, number, ends.reason, difference, f"; {ends.problem}")
-            corners = quotient(difference, ends.interval)
+            return number, reason, interval, "", None
+        if not self._surely:
+            return number, None, interval, "", None
+        # The point value has passed; now the end of the interval that faces the threshold.
+        ends, reason, problem = self._demand.ends(interval, whose)
+        if ends is None:
+            return number, reason, interval, f"; {problem}", None
+        low, high = ends.lower, ends.upper
+        if test.is_relative:
+            corners, reason, problem = self._relative(ends, metric, spot)
             if corners is None:
-                said = "; the interval of the baseline holds zero, so there is no relative bound"
-                return _Finding(test, number, Reason.INTERVAL_UNUSABLE, difference, said)
+                return number, reason, ends, f"; {problem}", None
             low, high = corners
-        enough = low >= test.bound if self.higher else high <= test.bound
-        shown = f"[{format_number(low)}, {format_number(high)}]"
-        said = f"{', and so is its' if enough else ' in its'} whole interval {shown}"
-        reason = None if enough else Reason.NOT_CONFIDENT
-        return _Finding(test, number, reason, difference, said, self._demand.level)
+        level = self._demand.level
+        if low >= bound if self.higher else high <= bound:
+            said = f", and so is its whole interval [{low:.6g}, {high:.6g}]"
+            return number, None, ends, said, level
+        said = f" in its whole interval [{low:.6g}, {high:.6g}]"
+        return number, Reason.NOT_CONFIDENT, ends, said, level
+
+    def _relative(
+        self, difference: Interval, metric: MetricId, spot: Spot
+    ) -> tuple[tuple[float, float] | None, Reason | None, str]:
+        """Bounds the relative change; returns why it has no bounds, as `Demand.ends` does."""
+        before, reason, problem = self._demand.ends(
+            spot.intervals_before.get(metric), f"the baseline's {metric}"
+        )
+        if before is None:
+            return None, reason, problem
+        corners = quotient(difference, before)
+        if corners is None:
+            said = "the interval of the baseline holds zero, so there is no relative bound"
+            return None, Reason.INTERVAL_UNUSABLE, said
+        return corners, None, ""

@@ -65,14 +65,14 @@ class Dominance:
         if not gain >= -self.rule.tolerance:
             reason = Reason.NOT_A_NUMBER if math.isnan(gain) else Reason.CHANGE_NOT_ENOUGH
         elif self._demand.bound:
-            ends = self._demand.ends(interval, f"the paired difference of {metric}")
-            reason, more = ends.reason, f"; {ends.problem}"
-            if ends.interval is not None:
-                interval, level = ends.interval, self._demand.level
-                gain = self._worst_gain(ends.interval)
+            ends, reason, more = self._demand.ends(interval, f"the paired difference of {name}")
+            more = f"; {more}"
+            if ends is not None:
+                interval, level = ends, self._demand.level
+                gain = self._worst_gain(ends)
                 enough = gain >= -self.rule.tolerance
                 reason = None if enough else Reason.NOT_CONFIDENT
-                more = f", in the interval {_shown(ends.interval)}"
+                more = f", in the interval {_shown(ends)}"
         self._compared[metric] = self._compared.get(metric, 0) + 1
         if reason is None and gain > 0:
             self._better.setdefault(metric, []).append(spot)

@@ -28,6 +28,7 @@ def answer_value(rule: ValueThreshold, policy: GatePolicy) -> Question:
     """
     low, high = rule.lower_bound, rule.upper_bound
     demand = Demand.of(rule, policy)
+    surely, kind = demand.bound, CheckKind.VALUE
     bounds = _bounds(low, high)
     rule_text = f"value {bounds}" + (f" at {percent(demand.level)}" if demand.bound else "")
 
@@ -40,17 +41,16 @@ def answer_value(rule: ValueThreshold, policy: GatePolicy) -> Question:
             return missing_metric(metric, spot)
         interval, level = spot.intervals.get(metric), None
         reason, bound, said = _judge(value, low, high, bounds)
-        message = f"{spot.place}: {name} {said}"
-        if demand.bound and reason is None:
-            ends = demand.ends(interval, name)
-            reason, more = ends.reason, ends.problem
-            if ends.interval is not None:
-                interval, level = ends.interval, demand.level
-                reason, bound, more = _judge_ends(ends.interval, low, high, bound)
-            message += f"; {more}"
+        more = ""
+        if surely and reason is None:
+            ends, reason, more = demand.ends(interval, name)
+            if ends is not None:
+                interval, level = ends, demand.level
+                reason, bound, more = _judge_ends(ends, low, high, bound)
+            more = f"; {more}"
         return make_check(
             reason is None,
-            message + spot.counted,
+            f"{spot.place}: {name} {said}{more}{spot.counted}",
             reason,
             rule_text,
             name,
@@ -60,7 +60,7 @@ def answer_value(rule: ValueThreshold, policy: GatePolicy) -> Question:
             None,
             bound,
             spot.examples,
-            CheckKind.VALUE,
+            kind,
             spot.versus,
             interval,
             level,
@@ -75,27 +75,26 @@ def _judge(
     """Compares the point value; returns the reason of a failure, the bound that decided, a text."""
     if math.isnan(value):
         return Reason.NOT_A_NUMBER, low if low is not None else high, "is NaN"
-    shown = format_number(value)
     if low is not None and value < low:
-        said = f"{shown} is below the lower bound {format_number(low)}"
+        said = f"{value:.6g} is below the lower bound {low:.6g}"
         return Reason.BELOW_LOWER_BOUND, low, said
     if high is not None and value > high:
-        said = f"{shown} is above the upper bound {format_number(high)}"
+        said = f"{value:.6g} is above the upper bound {high:.6g}"
         return Reason.ABOVE_UPPER_BOUND, high, said
-    return None, low if low is not None else high, f"{shown} is within {bounds}"
+    return None, low if low is not None else high, f"{value:.6g} is within {bounds}"
 
 
 def _judge_ends(
     ends: Interval, low: float | None, high: float | None, bound: float | None
 ) -> tuple[Reason | None, float | None, str]:
-    """Compares the ends of the interval that face the bounds."""
-    shown = f"[{format_number(ends.lower)}, {format_number(ends.upper)}]"
+    """Compares the ends of the interval that face the bounds; neither end is NaN."""
+    shown = f"[{ends.lower:.6g}, {ends.upper:.6g}]"
     # Not `lower < low`, which NaN would pass.
     if low is not None and not ends.lower >= low:
-        said = f"its interval {shown} reaches below the lower bound {format_number(low)}"
+        said = f"its interval {shown} reaches below the lower bound {low:.6g}"
         return Reason.NOT_CONFIDENT, low, said
     if high is not None and not ends.upper <= high:
-        said = f"its interval {shown} reaches above the upper bound {format_number(high)}"
+        said = f"its interval {shown} reaches above the upper bound {high:.6g}"
         return Reason.NOT_CONFIDENT, high, said
     return None, bound, f"so is its interval {shown}"
 
