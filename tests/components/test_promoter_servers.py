@@ -13,7 +13,7 @@ from tfx.types import standard_artifacts
 
 from tfx_registry import ModelRegistry
 from tfx_registry.components import ModelVersion, Promoter
-from tfx_registry.errors import NotServedError, RefusedError
+from tfx_registry.errors import NotServedError, RefusedError, ServingDirectoryError
 from tfx_registry.operations import ByConfig, Servers
 from tfx_registry.serving.model_config_file import ModelConfigFile
 from tfx_registry.testing.model_server import ModelServerEmulator
@@ -76,3 +76,18 @@ def test_an_override_for_another_alias_lets_nothing_through(promoted: Any, tmp_p
     assert not (tmp_path / "serving" / "1").exists()
     pushed = promoted(2, overridden="staging", alias="staging")
     assert pushed.get_int_custom_property("pushed") == 1
+
+
+@pytest.mark.parametrize("by_config", [False, True])
+def test_a_volume_that_is_not_mounted_any_more_fails_the_component(
+    promoted: Callable[..., Any], tmp_path: Path, uri: str, by_config: bool
+) -> None:
+    config = ByConfig(str(tmp_path / "models.config")) if by_config else None
+    pushed = promoted(1, servers=Servers(no_wait=True), by_config=config)
+    base = Path(pushed.get_string_custom_property("pushed_destination")).parent
+    base.rename(tmp_path / "elsewhere")
+    with pytest.raises(ServingDirectoryError, match=r"version 1 .*should serve there.*mount"):
+        promoted(2, servers=Servers(no_wait=True), by_config=config)
+    assert not base.exists()
+    with ModelRegistry.open(uri) as registry:
+        assert registry.resolve("penguin@production").number == 1

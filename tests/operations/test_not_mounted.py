@@ -1,0 +1,59 @@
+"""A serving directory that is suddenly empty may be a volume that is not mounted."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tfx_registry import promote, reconcile
+from tfx_registry.errors import ServingDirectoryError
+
+MODEL = "penguin"
+
+
+@pytest.mark.parametrize("mount_point_left", [True, False])
+def test_nothing_is_published_where_all_that_serves_is_gone(served, mount_point_left) -> None:
+    served.register()
+    served.decide(4)
+    away = served.base.rename(served.folder.parent / "away")
+    if mount_point_left:
+        served.base.mkdir()
+    before = served.kinds()
+    for number in (3, 4):
+        with pytest.raises(ServingDirectoryError, match=r"version 3 .*should serve there.*mount"):
+            promote(served.registry, MODEL, number, served.base)
+    assert served.kinds() == before
+    assert served.base.exists() == mount_point_left
+    assert served.visible() == []
+    if mount_point_left:
+        served.base.rmdir()
+    away.rename(served.base)
+    assert promote(served.registry, MODEL, 4, served.base).replaces == 3
+    assert served.visible() == [1, 2, 3, 4]
+
+
+def test_a_directory_that_is_lost_goes_on_after_reconcile(served) -> None:
+    served.register()
+    served.decide(4)
+    shutil.rmtree(served.base)
+    reconcile(served.registry, served.base)
+    promote(served.registry, MODEL, 4, served.base)
+    assert served.visible() == [3, 4]
+
+
+def test_a_directory_that_is_lost_with_all_bytes_goes_on_after_reconcile(served) -> None:
+    served.register()
+    served.decide(4)
+    shutil.rmtree(served.base)
+    for number in (1, 2, 3):
+        shutil.rmtree(served.folder / f"model{number}")
+    assert "no known place has its bytes" in reconcile(served.registry, served.base).problems[0]
+    promote(served.registry, MODEL, 4, served.base)
+    assert served.visible() == [4]
+
+
+def test_another_directory_is_not_asked_for(served) -> None:
+    elsewhere = served.base.parent / "elsewhere"
+    promote(served.registry, MODEL, 3, elsewhere)
+    assert served.visible(elsewhere) == [3]
