@@ -147,7 +147,7 @@ def stored(
 def memory(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     """A bucket that answers at once, in the place of all stores."""
     made = MemoryStore()
-    for module in ("directory", "view", "models"):
+    for module in ("directory", "view", "models", "model_config"):
         monkeypatch.setattr(f"tfx_registry.serving.objects.{module}.open_bucket", made.open)
     return made
 

@@ -18,7 +18,7 @@ from tfx_registry.errors import (
     RegistryError,
     ServingDirectoryError,
 )
-from tfx_registry.operations import adopt, promote_by_config, verify
+from tfx_registry.operations import adopt, verify
 from tfx_registry.testing.store_world import MODEL, MemoryStore, StoreWorld
 
 
@@ -111,20 +111,15 @@ def test_a_directory_is_for_one_model(quick: StoreWorld, memory: MemoryStore) ->
 
 
 def test_what_is_not_possible_there_says_so_and_does_nothing(
-    quick: StoreWorld, memory: MemoryStore, tmp_path: Path
+    quick: StoreWorld, memory: MemoryStore
 ) -> None:
     quick.promote()
     before = dict(memory.bucket.contents)
-    for action in (
-        lambda: promote_by_config(quick.registry, MODEL, 1, quick.url, tmp_path / "models.config"),
-        lambda: adopt(quick.registry, MODEL, quick.url),
-    ):
-        with pytest.raises(ServingDirectoryError, match="object store"):
-            action()
+    with pytest.raises(ServingDirectoryError, match="object store"):
+        adopt(quick.registry, MODEL, quick.url)
     with pytest.raises(InvalidUriError, match="not hdfs://"):
         promote(quick.registry, MODEL, 1, "hdfs://host/penguin")
     assert memory.bucket.contents == before
-    assert not (tmp_path / "models.config").exists()
 
 
 # Several at the same time.

@@ -2,45 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import pytest
 
 from tfx_registry import ModelRegistry, Retention, promote, prune, reconcile, rollback
 from tfx_registry.operations.unsettled import unsettled
 from tfx_registry.testing.memory_bucket import DeadError
-from tfx_registry.testing.store_world import MODEL, MemoryStore, StoreWorld
-
-
-def die_at_each_request(
-    quick: StoreWorld, memory: MemoryStore, prepare: Callable[[], object], act: Callable[[], object]
-) -> Iterator[int]:
-    """Lets an operation die at each of its changing requests; yields after each death."""
-    prepare()
-    start = dict(memory.bucket.contents)
-    quick.registry.close()
-    log = (quick.folder / "registry.sqlite").read_bytes()
-    step = 0
-    while True:
-        memory.bucket.contents.clear()
-        memory.bucket.contents.update(start)
-        memory.bucket.changes.clear()
-        quick.registry.close()
-        (quick.folder / "registry.sqlite").write_bytes(log)
-        quick.registry = ModelRegistry.open(f"sqlite:///{quick.folder / 'registry.sqlite'}")
-        memory.bucket.dies_at = step
-        try:
-            act()
-        except DeadError:
-            memory.bucket.dies_at = None
-            memory.drop(".tfx_registry/lock")  # nobody has to wait until the lease is over
-        else:
-            assert memory.bucket.dies_at == step, "it died and did not notice"
-            memory.bucket.dies_at = None
-            assert step > 3
-            return
-        yield step
-        step += 1
+from tfx_registry.testing.store_world import MODEL, MemoryStore, StoreWorld, die_at_each_request
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -54,7 +54,9 @@ def test_what_serves_and_was_put_away_comes_back(served) -> None:
     withdrawn = served.base / ".tfx_registry" / "withdrawn"
     withdrawn.mkdir()
     (served.base / "3").rename(withdrawn / "3")
-    assert run(served).actions == ("brought version 3 back from where it was put away",)
+    assert run(served).actions == (
+        "brought version 3 back from where it was put away, which should serve",
+    )
     assert served.visible() == [1, 2, 3]
 
 

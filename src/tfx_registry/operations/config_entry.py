@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from pathlib import Path
 
 from tfx_registry.errors import InvalidInputError, RefusedError, RegistryError
+from tfx_registry.operations.bases import Base, config_at, lies_in
 from tfx_registry.records import ConfigTarget, Head
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving.model_config import (
@@ -20,7 +20,6 @@ from tfx_registry.serving.model_config import (
     ServedModel,
     SpecificVersions,
 )
-from tfx_registry.serving.model_config_file import ModelConfigFile, resolve_config
 
 __all__ = [
     "config_problems",
@@ -35,7 +34,7 @@ __all__ = [
 
 def find_target(
     head: Head,
-    base: Path,
+    base: Base,
     *,
     path: str | os.PathLike[str] | None,
     name: str | None = None,
@@ -70,16 +69,18 @@ def find_target(
             "nothing was promoted there with a model config",
             "give it with --model-config FILE",
         )
-    file = resolve_config(path if path is not None else known.path if known else "")
-    if known is None or known.path != str(file):
+    given = path if path is not None else known.path if known else ""
+    config = config_at(given)
+    file = config.resolve(given)
+    if known is None or known.path != file:
         known = None
-    entries = ModelConfigFile.peek(file)
+    entries = config.peek(file)
     seen = server_base_path or (known.base_path if known else str(base))
     same_path = next((e.name for e in entries if _same_path(e.base_path, seen)), None)
     called = name or (known.name if known else None) or same_path or head.model
     entry = next((e for e in entries if e.name == called), None)
     keep = known.keep_loaded if keep_loaded is None and known else keep_loaded
-    target = ConfigTarget(str(file), called, seen, 1 if keep is None else keep)
+    target = ConfigTarget(file, called, seen, 1 if keep is None else keep)
     if entry is not None:
         check_entry(entry, target)
     if not os.path.isabs(target.base_path) and "://" not in target.base_path:  # noqa: PTH117
@@ -114,7 +115,7 @@ def check_entry(entry: ServedModel, target: ConfigTarget) -> None:
 
 def entry_for(
     head: Head,
-    base: Path,
+    base: Base,
     target: ConfigTarget,
     now: ServedModel | None,
     also: Collection[int] = (),
@@ -161,7 +162,7 @@ def entry_for(
     if serving is not None:
         numbers.add(serving.number)
         back = serving.trail[: target.keep_loaded]
-        numbers.update(n for n in back if os.path.lexists(base / str(n)))
+        numbers.update(n for n in back if lies_in(base, n, loadable=True))
         said = now.labels.get(STABLE_LABEL) if now is not None and begun is not None else None
         if serving.config is not None or marked or said == serving.number:
             labels[STABLE_LABEL] = serving.number
@@ -178,7 +179,7 @@ def entry_for(
 def write_entry(
     registry: ModelRegistry,
     model: str,
-    base: Path,
+    base: Base,
     target: ConfigTarget,
     also: Collection[int] = (),
     *,
@@ -214,7 +215,7 @@ def write_entry(
         RefusedError: The entry of that name is for something else.
         ServingDirectoryError: It cannot be written.
     """
-    with ModelConfigFile.lock(target.path) as file:
+    with config_at(target.path).lock(target.path) as file:
         now = file.find(target.name)
         if now is not None:
             check_entry(now, target)
@@ -261,7 +262,7 @@ def put_back(target: ConfigTarget, before: ServedModel | None) -> None:
         InvalidInputError: The file is no list of models.
         ServingDirectoryError: It cannot be written.
     """
-    with ModelConfigFile.lock(target.path) as file:
+    with config_at(target.path).lock(target.path) as file:
         if before is not None:
             file.put(before)
         else:
@@ -278,10 +279,12 @@ def find_entry(target: ConfigTarget) -> ServedModel | None:
         InvalidInputError: The file is no list of models.
         ServingDirectoryError: It cannot be read.
     """
-    return next((e for e in ModelConfigFile.peek(target.path) if e.name == target.name), None)
+    return next(
+        (e for e in config_at(target.path).peek(target.path) if e.name == target.name), None
+    )
 
 
-def config_problems(head: Head, base: Path) -> list[str]:
+def config_problems(head: Head, base: Base) -> list[str]:
     """Says what is not as it should be with the model config of a directory.
 
     Args:
@@ -300,7 +303,7 @@ def config_problems(head: Head, base: Path) -> list[str]:
         )
     if serving is not None and serving.config is not None:
         try:
-            found += ModelConfigFile.edits_left(serving.config.path)
+            found += config_at(serving.config.path).edits_left(serving.config.path)
             now = find_entry(serving.config)
             right = now is not None and now == entry_for(head, base, serving.config, now)
         except RegistryError as error:

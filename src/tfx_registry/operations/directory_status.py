@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfx_registry.operations.bases import Base
 from tfx_registry.operations.config_entry import config_problems
 from tfx_registry.operations.site import check_owner, model_of
 from tfx_registry.operations.undone import undone_problems
@@ -17,7 +18,7 @@ from tfx_registry.serving.objects import ObjectUrl, is_object_url
 from tfx_registry.serving.receipts import Bytes, check_bytes, fits_receipt
 from tfx_registry.serving.shelf import Shelf
 
-__all__ = ["DirectoryStatus", "Row", "status"]
+__all__ = ["DirectoryStatus", "Row", "directory_problems", "status"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def status(
     visible = list_version_directories(base)
     rows = tuple(_rows(registry, head, base, now, hash_all))
     loads = max(visible, default=None)
-    problems = (*_problems(head, base, now, rows), *undone_problems(registry, name, base))
+    problems = (*_problems(head, base, rows), *undone_problems(registry, name, base))
     unfinished = head.unfinished.get(str(base))
     canary = head.canaries.get(str(base))
     return DirectoryStatus(head.model, str(base), now, loads, rows, unfinished, problems, canary)
@@ -148,9 +149,24 @@ def _bytes(base: Path, path: Path, version: Version | None, hash_all: bool) -> s
     return "unknown" if fits is None else ("untouched" if fits else "touched")
 
 
-def _problems(
-    head: Head, base: Path, now: Deployment | None, rows: tuple[Row, ...]
-) -> Iterator[str]:
+def _problems(head: Head, base: Path, rows: tuple[Row, ...]) -> Iterator[str]:
+    yield from directory_problems(head, base, rows)
+    if Shelf(base).trashed():
+        yield "a removal was interrupted: run 'tfx-registry reconcile'"
+
+
+def directory_problems(head: Head, base: Base, rows: tuple[Row, ...]) -> Iterator[str]:
+    """Says what is not as it should be in a directory, wherever it lies.
+
+    Args:
+        head: Head of the model.
+        base: The serving base directory.
+        rows: What lies there.
+
+    Yields:
+        One line each.
+    """
+    now = head.deployments.get(str(base))
     begun = head.unfinished.get(str(base))
     if begun is not None:
         what = begun.operation or "promotion"
@@ -175,5 +191,3 @@ def _problems(
     yield from config_problems(head, base)
     if now is None and visible:
         yield "nothing was promoted here: take it over with 'tfx-registry adopt'"
-    if Shelf(base).trashed():
-        yield "a removal was interrupted: run 'tfx-registry reconcile'"

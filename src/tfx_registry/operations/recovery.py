@@ -15,11 +15,10 @@ from collections.abc import Iterable
 from tfx_registry.errors import (
     NotFoundError,
     RefusedError,
-    RegistryError,
     ServingDirectoryError,
 )
 from tfx_registry.operations.site import Site
-from tfx_registry.operations.undone import finish_undone
+from tfx_registry.operations.undone import finish_undone_if_possible
 from tfx_registry.records import Deployment, Version
 from tfx_registry.serving import list_version_directories
 from tfx_registry.serving.layout import parse_version_name
@@ -58,19 +57,10 @@ def recover(site: Site, *, repeated: int | None = None) -> list[str]:
         elif begun.number != repeated:
             did += _finish_promotion(site, begun)
     else:
-        did += _finish_undone(site, repeated)
+        did += finish_undone_if_possible(site, site.base, repeated)
     for line in did:
         _logger.warning("%s: %s", site.base, line)
     return did
-
-
-def _finish_undone(site: Site, repeated: int | None) -> list[str]:
-    try:
-        return finish_undone(site.registry, site.model, site.base, repeated=repeated)
-    except RegistryError as error:
-        # A file that cannot be used stops nobody who does not need it; 'status' shows it.
-        _logger.warning("%s: cannot finish what was undone: %s", site.base, error)
-        return []
 
 
 def find_unfinished(site: Site) -> Deployment | None:

@@ -9,25 +9,36 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfx_registry import codec
 from tfx_registry.digest import walk_files
 from tfx_registry.errors import InvalidInputError, ModelServerError
+from tfx_registry.operations.bases import base_of
 from tfx_registry.operations.config_entry import find_entry, is_listed
 from tfx_registry.operations.recovery import recover
 from tfx_registry.operations.site import Site, check_owner, holds, open_site, sources, stored
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry import ModelRegistry
-from tfx_registry.serving import base_directory, list_version_directories
-from tfx_registry.serving.objects import ObjectUrl, is_object_url
+from tfx_registry.serving import list_version_directories
+from tfx_registry.serving.model_config import ServedModel
+from tfx_registry.serving.objects import ObjectUrl
 from tfx_registry.serving.receipts import Bytes, check_bytes, drop_receipt
 from tfx_registry.serving.shelf import Shelf
 from tfx_registry.serving.status_client import ModelServer
 
-__all__ = ["KEEP_LABEL", "Kept", "Pruning", "Removal", "Retention", "prune"]
+__all__ = [
+    "KEEP_LABEL",
+    "Candidates",
+    "Kept",
+    "Pruning",
+    "Removal",
+    "Retention",
+    "plan_pruning",
+    "prune",
+]
 
 #: A version with this label, whatever its value, is never removed.
 KEEP_LABEL = "keep"
@@ -132,6 +143,25 @@ class Pruning:
         return sum(removal.size_bytes for removal in self.removed)
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """What lies in a directory, of which some may go.
+
+    Attributes:
+        model: Name of the model.
+        numbers: All versions that lie there.
+        visible: Those that a server sees.
+        doubts: Says why a version that nobody needs stays all the same.
+        removal: Says what the removal of a version would be.
+    """
+
+    model: str
+    numbers: Collection[int]
+    visible: Collection[int]
+    doubts: Callable[[Version], Iterable[str]]
+    removal: Callable[[Version, Head], Removal]
+
+
 def prune(
     registry: ModelRegistry,
     model: str,
@@ -163,28 +193,25 @@ def prune(
             it cannot be the one of this directory; nothing was removed.
         ServingDirectoryError: The directory cannot be changed.
     """
-    base: Path | ObjectUrl
-    if is_object_url(serving_dir):
-        base = ObjectUrl.parse(serving_dir)
-    else:
-        base = base_directory(serving_dir)
+    base = base_of(serving_dir)
     now = registry.deployment(model, str(base))
-    name = now.config.name if now.config is not None else registry.head(model).model
-    loaded = {server: _loaded(server, name) for server in retention.servers}
+    name = registry.head(model).model
+    called = now.config.name if now.config is not None else name
+    loaded = {server: _loaded(server, called) for server in retention.servers}
     if isinstance(base, ObjectUrl):
         from tfx_registry.operations.objects import prune_objects
 
         return prune_objects(
-            registry, now, model, base, retention.keep_last, loaded, dry_run=dry_run, actor=actor,
+            registry, now, name, base, retention.keep_last, loaded, dry_run=dry_run, actor=actor,
             reason=reason or f"retention keeps the last {retention.keep_last}",
         )  # fmt: skip
     if dry_run:
         check_owner(registry, Shelf(base), model)
-        return _plan(registry, now, registry.head(model), base, retention, loaded)
+        return plan_pruning(registry, now, retention.keep_last, loaded, _files(base, name))
     with open_site(registry, model, base, actor=actor) as site:
         recovered = tuple(recover(site))
         now = registry.deployment(model, str(base))
-        plan = _plan(registry, now, site.head(), base, retention, loaded)
+        plan = plan_pruning(registry, now, retention.keep_last, loaded, _files(base, name))
         for removal in plan.removed:
             _remove(site, removal, reason or f"retention keeps the last {retention.keep_last}")
     return Pruning(plan.model, plan.directory, plan.kept, plan.removed, recovered, dry_run=False)
@@ -201,40 +228,64 @@ def _loaded(server: str, name: str) -> tuple[int, ...]:
     return found
 
 
-def _plan(
+def plan_pruning(
     registry: ModelRegistry,
     now: Deployment,
-    head: Head,
-    base: Path,
-    retention: Retention,
+    keep_last: int,
     loaded: Mapping[str, tuple[int, ...]],
+    candidates: Candidates,
 ) -> Pruning:
-    places = _places(base)
-    versions = registry.known_versions(head.model, places)
-    newest = sorted(versions, reverse=True)[: retention.keep_last]
-    target = _target(registry, now, versions)
+    """Says which versions stay in a directory and why, and which would go.
+
+    Args:
+        registry: The registry.
+        now: What serves there.
+        keep_last: How many of the newest versions stay.
+        loaded: The versions that model servers have loaded, by server.
+        candidates: What lies there.
+
+    Returns:
+        The plan, as of a dry run.
+
+    Raises:
+        RegistryError: The model config that servers follow there cannot be read.
+    """
+    head = registry.head(candidates.model)
+    versions = registry.known_versions(head.model, candidates.numbers)
+    newest = sorted(versions, reverse=True)[:keep_last]
+    target = _target(now, versions)
+    rollout = head.rollouts.get(now.destination)
+    listed = find_entry(now.config) if now.config is not None else None
     kept, removed = [], []
-    for number in sorted(places):
+    for number in sorted(candidates.numbers):
         version = versions.get(number)
         if version is None:
             kept.append(Kept(number, ("the registry does not know it",)))
             continue
-        reasons = list(_reasons(version, now, base))
-        rollout = head.rollouts.get(str(base))
+        visible = number in candidates.visible
+        reasons = list(_reasons(version, now, listed, visible=visible))
         if rollout is not None and rollout.number == number:
             reasons.append("it is being rolled out")
         if number == target:
             reasons.append("a rollback would go back to it")
         if number in newest:
-            reasons.append(f"one of the last {retention.keep_last}")
+            reasons.append(f"one of the last {keep_last}")
         reasons += [f"{server} serves it" for server, known in loaded.items() if number in known]
-        if not reasons:
-            reasons = list(_doubts(version, base, places[number]))
+        reasons = reasons or list(candidates.doubts(version))
         if reasons:
             kept.append(Kept(number, tuple(reasons)))
         else:
-            removed.append(_removal(version, head, base, places[number]))
-    return Pruning(head.model, str(base), tuple(kept), tuple(removed))
+            removed.append(candidates.removal(version, head))
+    return Pruning(head.model, now.destination, tuple(kept), tuple(removed))
+
+
+def _files(base: Path, model: str) -> Candidates:
+    places = _places(base)
+    return Candidates(
+        model, places, list_version_directories(base),
+        lambda version: _doubts(version, base, places[version.number]),
+        lambda version, head: _removal(version, head, base, places[version.number]),
+    )  # fmt: skip
 
 
 def _places(base: Path) -> dict[int, list[Path]]:
@@ -247,9 +298,7 @@ def _places(base: Path) -> dict[int, list[Path]]:
     return found
 
 
-def _target(
-    registry: ModelRegistry, now: Deployment, versions: Mapping[int, Version]
-) -> int | None:
+def _target(now: Deployment, versions: Mapping[int, Version]) -> int | None:
     """Returns the first version that a rollback from here could go back to."""
     for number in now.trail:
         version = versions.get(number)
@@ -258,16 +307,18 @@ def _target(
     return None
 
 
-def _reasons(version: Version, now: Deployment, base: Path) -> Iterator[str]:
+def _reasons(
+    version: Version, now: Deployment, listed: ServedModel | None, *, visible: bool
+) -> Iterator[str]:
     if version.number == now.number:
         yield "it serves here"
     yield from (f"alias {alias}" for alias in version.aliases)
     if KEEP_LABEL in version.labels:
         yield f"label {KEEP_LABEL}"
     if now.config is not None:
-        if is_listed(find_entry(now.config), version.number):
+        if is_listed(listed, version.number):
             yield f"{now.config.path!r} lists it"
-    elif version.number > now.number and os.path.lexists(base / str(version.number)):
+    elif version.number > now.number and visible:
         yield "it lies above what serves: run 'tfx-registry reconcile'"
 
 

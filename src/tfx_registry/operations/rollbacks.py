@@ -20,14 +20,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tfx_registry.errors import ConflictError, IntegrityError, InvalidInputError, RefusedError
+from tfx_registry.operations.bases import base_of
 from tfx_registry.operations.recovery import known_numbers, put_newer_away, recover
 from tfx_registry.operations.rollouts import roll_back_by_config
 from tfx_registry.operations.servers import Servers, check_servers
 from tfx_registry.operations.site import Site, open_site
 from tfx_registry.records import Deployment, Version
 from tfx_registry.registry import ModelRegistry
-from tfx_registry.serving import base_directory, list_version_directories
-from tfx_registry.serving.objects import ObjectUrl, is_object_url
+from tfx_registry.serving import list_version_directories
+from tfx_registry.serving.objects import ObjectUrl
 from tfx_registry.serving.receipts import Bytes
 from tfx_registry.serving.verification import look
 
@@ -60,7 +61,7 @@ class Rollback:
 def rollback(
     registry: ModelRegistry,
     model: str,
-    serving_dir: str | os.PathLike[str],
+    serving_dir: str | os.PathLike[str] | ObjectUrl,
     to: int | None = None,
     *,
     reason: str,
@@ -105,12 +106,7 @@ def rollback(
         raise InvalidInputError(
             f"cannot roll back {model!r} without a reason", "the history must say why", ""
         )
-    if is_object_url(serving_dir):
-        return _in_objects(
-            registry, model, ObjectUrl.parse(serving_dir), to, reason, actor, hash_all, progress,
-            servers,
-        )  # fmt: skip
-    base = base_directory(serving_dir)
+    base = base_of(serving_dir)
     before = registry.deployment(model, str(base))
     if before.config is not None:
         moved = roll_back_by_config(
@@ -118,6 +114,8 @@ def rollback(
             hash_all=hash_all,
         )  # fmt: skip
         return Rollback(moved.version, moved.path, before.number, (), (), moved.changed)
+    if isinstance(base, ObjectUrl):
+        return _in_objects(registry, model, base, to, reason, actor, hash_all, progress, servers)
     aim = registry.check_rollback(model, str(base), to).number
     clients = servers.clients(registry.head(model).model) if servers is not None else []
     said = look(clients, aim) if clients else {}

@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfx_registry.errors import NotServedError, RefusedError
-from tfx_registry.names import model_key
+from tfx_registry.operations.bases import Base, lies_in
 from tfx_registry.operations.config_entry import find_entry, is_listed, put_back, write_entry
-from tfx_registry.operations.recovery import forget, recover
+from tfx_registry.operations.held import Publication, hold, local_source
 from tfx_registry.operations.servers import Servers, check_servers
-from tfx_registry.operations.site import open_site, sources
 from tfx_registry.operations.undone import put_begun_away
 from tfx_registry.records import ConfigTarget, Version
 from tfx_registry.registry import ModelRegistry
-from tfx_registry.serving import check_servable
 from tfx_registry.serving.model_config import STABLE_LABEL, ServedModel
-from tfx_registry.serving.receipts import write_receipt
 from tfx_registry.serving.status_client import ModelServer, ServerState
 from tfx_registry.serving.verification import (
     Before,
@@ -61,7 +58,7 @@ class RolloutSteps:
 
     registry: ModelRegistry
     model: str
-    base: Path
+    base: Base
     target: ConfigTarget
     servers: Servers
     actor: str | None
@@ -97,7 +94,7 @@ class RolloutSteps:
             self.model, version.number, str(self.base), alias, self.target,
             canary=False, required_approvals=required_approvals, actor=self.actor,
         )  # fmt: skip
-        if os.path.lexists(self.base / str(version.number)):
+        if lies_in(self.base, version.number):
             return Pinned(begun, find_entry(self.target))  # an earlier command has come further
         clients = self.clients
         said, *_ = write_entry(self.registry, self.model, self.base, self.target, pin=True)
@@ -187,21 +184,13 @@ class RolloutSteps:
             )  # fmt: skip
             intents.append(seq)
 
-        root = source if source is not None else _find_source(self.registry, version, self.base)
-        if not os.path.lexists(self.base / str(version.number)):
-            check_servable(root)
-        with open_site(self.registry, self.model, self.base, actor=self.actor) as site:
-            recover(site, repeated=version.number)
-            site.directory.publish(
-                root, version.number,
-                owner=model_key(self.model), digest=version.facts.digest,
-                manifest=version.facts.manifest, before_visible=intend, progress=progress,
-                check=check, beside_newer=True,
-            )  # fmt: skip
-            write_receipt(self.base, version.number, manifest=version.facts.manifest)
+        with (
+            local_source(self.registry, version, self.base, source) as found,
+            hold(self.registry, self.model, self.base, actor=self.actor) as held,
+        ):
+            held.publish(Publication(version, found, intend, progress, check))
             if not intents:
                 intend()
-            forget(site, version)
         return intents[0]
 
     def load(
@@ -346,13 +335,13 @@ class RolloutSteps:
 
         A crash in between is finished by whoever comes next: see `undone`.
         """
-        with open_site(self.registry, self.model, self.base, actor=self.actor):
+        with hold(self.registry, self.model, self.base, actor=self.actor) as held:
             begun = self.registry.head(self.model).rollouts.get(str(self.base))
             if begun is not None and begun.number == number:
                 self.registry.drop_rollout(
                     self.model, str(self.base), actor=self.actor, reason=error.what
                 )
-                put_begun_away(self.registry, self.model, self.base, number)
+                put_begun_away(self.registry, self.model, self.base, number, held.put_away)
         serving = self.registry.head(self.model).deployments.get(str(self.base))
         if serving is not None and serving.config is not None:
             write_entry(self.registry, self.model, self.base, serving.config)
@@ -361,10 +350,3 @@ class RolloutSteps:
         else:
             put_back(self.target, said)
         _logger.warning("%s:%d was taken out of %s", self.model, number, self.target.path)
-
-
-def _find_source(registry: ModelRegistry, version: Version, base: Path) -> str:
-    if os.path.exists(version.uri):  # noqa: PTH110 - False where one may not look
-        return version.uri
-    others = sources(version, registry.head(version.model), base)
-    return str(others[0]) if others else version.uri

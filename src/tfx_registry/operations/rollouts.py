@@ -33,17 +33,16 @@ from tfx_registry.errors import (
 )
 from tfx_registry.keras_export import check_servable_format
 from tfx_registry.names import check_alias
+from tfx_registry.operations.bases import Base, base_of
 from tfx_registry.operations.config_entry import find_target, write_entry
-from tfx_registry.operations.recovery import bring_back, recover
+from tfx_registry.operations.held import hold
 from tfx_registry.operations.rollout_steps import RolloutSteps
 from tfx_registry.operations.servers import Servers
-from tfx_registry.operations.site import Site, open_site
 from tfx_registry.operations.undone import put_begun_away
 from tfx_registry.records import ConfigTarget, Head, Version
 from tfx_registry.registry import ModelRegistry
-from tfx_registry.serving import base_directory
 from tfx_registry.serving.model_config import CANARY_LABEL, STABLE_LABEL
-from tfx_registry.serving.receipts import Bytes
+from tfx_registry.serving.objects import ObjectUrl
 from tfx_registry.serving.verification import look
 
 __all__ = [
@@ -62,7 +61,7 @@ class ByConfig:
     """How servers are told by a model config what to load; options of a component.
 
     Attributes:
-        model_config: The config file, as the promoter sees it.
+        model_config: The config file, as the promoter sees it; or its address in an object store.
         canary: Whether a version goes on trial, and does not serve yet.
         served_name: See `promote_by_config`.
         server_base_path: See `promote_by_config`.
@@ -119,7 +118,7 @@ def promote_by_config(
     registry: ModelRegistry,
     model: str,
     number: int,
-    serving_dir: str | os.PathLike[str],
+    serving_dir: str | os.PathLike[str] | ObjectUrl,
     model_config: str | os.PathLike[str] | None = None,
     *,
     canary: bool = False,
@@ -141,8 +140,10 @@ def promote_by_config(
         registry: The registry.
         model: Name of the model.
         number: The version.
-        serving_dir: Serving base directory of the model; the version becomes `<dir>/<number>`.
-        model_config: The config file; None means the one of the last promotion there.
+        serving_dir: Serving base directory of the model, or its address in an object store; the
+            version becomes `<dir>/<number>`.
+        model_config: The config file, or its address; None means the one of the last promotion
+            there.
         canary: Whether the version gets the label "canary" beside what serves; otherwise it gets
             "stable", and `alias` moves.
         alias: The alias of what serves.
@@ -173,7 +174,7 @@ def promote_by_config(
         ServingDirectoryError: The directory or the file cannot be written.
     """
     check_alias(alias)
-    base = base_directory(serving_dir)
+    base = base_of(serving_dir)
     servers = servers or Servers()
     head = registry.head(model)
     target = find_target(
@@ -218,7 +219,7 @@ def promote_by_config(
 def roll_back_by_config(
     registry: ModelRegistry,
     model: str,
-    serving_dir: str | os.PathLike[str],
+    serving_dir: str | os.PathLike[str] | ObjectUrl,
     to: int | None = None,
     *,
     reason: str,
@@ -253,7 +254,7 @@ def roll_back_by_config(
         ConflictError: Something else has come to serve there meanwhile.
         IntegrityError: Its bytes were changed, or are nowhere to be found.
     """
-    base = base_directory(serving_dir)
+    base = base_of(serving_dir)
     now = registry.deployment(model, str(base))
     if now.config is None:
         raise NotFoundError(
@@ -267,9 +268,14 @@ def roll_back_by_config(
     if aim.number == now.number:
         changed = work.finish(STABLE_LABEL, aim.number)
         return Rollout(aim, str(base / str(aim.number)), target, STABLE_LABEL, None, changed)
-    with open_site(registry, model, base, actor=actor) as site:
-        recover(site)
-        _bring_bytes(site, aim, hash_all=hash_all)
+    with hold(registry, model, base, actor=actor) as held:
+        held.recover()
+        why = held.bring(aim, hash_all=hash_all)
+    if why:
+        raise IntegrityError(
+            f"cannot roll back to {aim.ref}", why,
+            "choose another version with --to, or bring its bytes back",
+        )  # fmt: skip
     work.load(aim.number, STABLE_LABEL, look(work.clients, aim.number), listed=True)
     try:
         after = registry.record_rollback(
@@ -287,7 +293,12 @@ def roll_back_by_config(
 
 
 def settle(
-    registry: ModelRegistry, model: str, base: Path, *, actor: str | None = None
+    registry: ModelRegistry,
+    model: str,
+    base: Base,
+    put_away: Callable[[int], object] | None = None,
+    *,
+    actor: str | None = None,
 ) -> list[str]:
     """Undoes a rollout that was begun in a directory, and writes its model config again.
 
@@ -297,6 +308,8 @@ def settle(
         registry: The registry.
         model: Name of the model.
         base: The serving base directory.
+        put_away: Takes a version out of what servers see; None where the directory is not held:
+            what is to go is left to the one who holds it next, see `undone`.
         actor: Who.
 
     Returns:
@@ -313,7 +326,7 @@ def settle(
     if begun is not None:
         registry.drop_rollout(model, str(base), actor=actor, reason="not finished")
         did.append(f"undid an unfinished rollout of version {begun.number}")
-        if put_begun_away(registry, model, base, begun.number):
+        if put_away and put_begun_away(registry, model, base, begun.number, put_away):
             did.append(f"put version {begun.number} away, which a server would load")
     target = serving.config if serving is not None else None
     if target is None and begun is not None:
@@ -335,7 +348,7 @@ def _versions(numbers: tuple[int, ...]) -> str:
 
 
 def _is_so(
-    head: Head, base: Path, number: int, alias: str, target: ConfigTarget, canary: bool
+    head: Head, base: Base, number: int, alias: str, target: ConfigTarget, canary: bool
 ) -> bool:
     """Tells whether the registry says already what a promotion would record."""
     if str(base) in head.rollouts:
@@ -346,22 +359,6 @@ def _is_so(
     return canary or (there.alias == alias and head.aliases.get(alias) == number)
 
 
-def _labelled(head: Head, base: Path, label: str) -> int | None:
+def _labelled(head: Head, base: Base, label: str) -> int | None:
     there = (head.canaries if label == CANARY_LABEL else head.deployments).get(str(base))
     return there.number if there else None
-
-
-def _bring_bytes(site: Site, version: Version, *, hash_all: bool) -> None:
-    """Sees to it that a version lies where servers look, with the right bytes."""
-    path = site.base / str(version.number)
-    check = site.check(version, path, hash_all=hash_all)
-    if check.state is Bytes.RIGHT or (
-        check.state is Bytes.MISSING
-        and (bring_back(site, version) or site.publish(version) is not None)
-    ):
-        return
-    raise IntegrityError(
-        f"cannot roll back to {version.ref}",
-        check.detail or "its bytes are nowhere to be found",
-        "choose another version with --to, or bring its bytes back",
-    )

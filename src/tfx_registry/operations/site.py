@@ -66,6 +66,10 @@ class Site:
         manifest = version.facts.manifest
         return check_bytes(self.base, path, version.number, manifest=manifest, hash_all=hash_all)
 
+    def put_away(self, number: int) -> None:
+        """Takes a version out of what servers see."""
+        self.shelf.withdraw(str(number))
+
     def withdrawn_copy(self, version: Version, *, hash_all: bool = False) -> Path | None:
         """Returns a withdrawn copy with the right bytes, or None."""
         for path in self.shelf.withdrawn().get(version.number, []):
@@ -166,7 +170,7 @@ def check_owner(registry: ModelRegistry, shelf: Shelf, model: str) -> None:
         )
 
 
-def is_used(head: Head, base: Path) -> bool:
+def is_used(head: Head, base: Path | str) -> bool:
     """Tells whether a directory is for a model by the registry.
 
     Args:

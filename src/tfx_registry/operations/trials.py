@@ -6,14 +6,13 @@ import os
 from contextlib import nullcontext
 
 from tfx_registry.errors import NotFoundError
-from tfx_registry.operations.recovery import recover
+from tfx_registry.operations.bases import base_of, exists
+from tfx_registry.operations.held import hold
 from tfx_registry.operations.rollout_steps import RolloutSteps
 from tfx_registry.operations.rollouts import Rollout, promote_by_config, settle
 from tfx_registry.operations.servers import Servers
-from tfx_registry.operations.site import open_site
 from tfx_registry.operations.undone import put_begun_away
 from tfx_registry.registry import ModelRegistry
-from tfx_registry.serving import base_directory
 from tfx_registry.serving.model_config import CANARY_LABEL
 
 __all__ = ["abort", "promote_canary"]
@@ -50,7 +49,7 @@ def promote_canary(
         RefusedError: It may not be promoted, see `promote_by_config`.
         NotServedError: A server does not serve it.
     """
-    base = base_directory(serving_dir)
+    base = base_of(serving_dir)
     head = registry.head(model)
     trial, serving = head.canaries.get(str(base)), head.deployments.get(str(base))
     if serving is not None and serving.config is not None and trial is None:
@@ -101,22 +100,22 @@ def abort(
         NotFoundError: No version is on trial there.
         ServingDirectoryError: The file cannot be written; what was recorded stands, repeat.
     """
-    base = base_directory(serving_dir)
+    base = base_of(serving_dir)
     head = registry.head(model)
     begun, trial = head.rollouts.get(str(base)), head.canaries.get(str(base))
     if begun is not None:
         serving = head.deployments.get(str(base))
-        latest = (serving is None or serving.config is None) and base.exists()
-        with open_site(registry, model, base, actor=actor) if latest else nullcontext():
+        latest = (serving is None or serving.config is None) and exists(base)
+        with hold(registry, model, base, actor=actor) if latest else nullcontext() as held:
             registry.drop_rollout(model, str(base), actor=actor, reason=reason or "aborted")
-            if latest:
-                put_begun_away(registry, model, base, begun.number)
+            if held is not None:
+                put_begun_away(registry, model, base, begun.number, held.put_away)
     elif trial is None:
         # Somebody may have died after the trial had ended.
-        if base.exists():
-            with open_site(registry, model, base, actor=actor) as site:
-                recover(site)
-        settle(registry, model, base, actor=actor)
+        with hold(registry, model, base, actor=actor) if exists(base) else nullcontext() as held:
+            if held is not None:
+                held.recover()
+            settle(registry, model, base, held.put_away if held is not None else None, actor=actor)
     if trial is not None or begun is None:
         registry.record_abort(model, str(base), actor=actor, reason=reason)
     ended = trial or begun

@@ -92,7 +92,7 @@ def verify(registry: ModelRegistry, model: str, number: int) -> Verification:
     if stored or is_object_url(version.uri):
         from tfx_registry.operations.objects.verification import places_in_stores
 
-        found += places_in_stores(version, stored)
+        found += places_in_stores(version, head, stored)
     return Verification(version, tuple(found))
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tfx_registry.serving.model_config import (
     put_model,
     remove_model,
 )
+from tfx_registry.serving.model_config_document import ModelConfigDocument, decode_config
 from tfx_registry.serving.replacing import (
     Overtaken,
     drop_leftovers,
@@ -38,16 +38,13 @@ __all__ = ["ModelConfigFile"]
 _logger = logging.getLogger(__name__)
 
 _MODE = 0o644  # the server usually runs as another user
-_LIMIT_BYTES = 64 << 20
-_MOST_ATTEMPTS = 100
 
 
-class ModelConfigFile:
+class ModelConfigFile(ModelConfigDocument):
     """A model config file, held by this process until `lock` ends.
 
-    Promoters of several models share one file. The lock is that of a file beside it, because the
-    file itself is replaced; the operating system gives it back when its holder dies. Whoever edits
-    the file by hand needs no lock.
+    The lock is that of a file beside it, because the file itself is replaced; the operating system
+    gives it back when its holder dies.
 
     Attributes:
         path: The absolute path, without symbolic links.
@@ -56,6 +53,16 @@ class ModelConfigFile:
     def __init__(self, path: Path) -> None:
         """Use `lock`, or `peek` to read only."""
         self.path = path
+
+    @property
+    def place(self) -> str:
+        """The absolute path."""
+        return str(self.path)
+
+    @classmethod
+    def resolve(cls, path: str | os.PathLike[str]) -> str:
+        """Returns the absolute path of a file, see `resolve_config`."""
+        return str(resolve_config(path))
 
     @classmethod
     @contextmanager
@@ -101,52 +108,6 @@ class ModelConfigFile:
         """
         return cls(resolve_config(path)).models()
 
-    def models(self) -> tuple[ServedModel, ...]:
-        """Reads the models; a missing file lists none.
-
-        Raises:
-            InvalidInputError: It is no list of models.
-            ServingDirectoryError: It cannot be read.
-        """
-        return parse_model_config(self._read(), repr(str(self.path)))
-
-    def find(self, name: str) -> ServedModel | None:
-        """Reads one model, or None where the file does not list it."""
-        return next((model for model in self.models() if model.name == name), None)
-
-    def put(self, model: ServedModel) -> bool:
-        """Writes what the file says of one model. A reader sees the old file or the new one.
-
-        Args:
-            model: The model.
-
-        Returns:
-            False when the file says so already; then it is not touched.
-
-        Raises:
-            InvalidInputError: The file is no list of models.
-            ServingDirectoryError: It cannot be written. The old file is in place.
-        """
-        if not self._change(model.name, lambda text, where: put_model(text, model, where)):
-            return False
-        _logger.info("wrote %s in %s: %s %s", model.name, self.path, model.policy, model.labels)
-        return True
-
-    def remove(self, name: str) -> bool:
-        """Takes one model out of the file.
-
-        Args:
-            name: The model.
-
-        Returns:
-            False when the file does not list it; then it is not touched.
-
-        Raises:
-            InvalidInputError: The file is no list of models.
-            ServingDirectoryError: It cannot be written. The old file is in place.
-        """
-        return self._change(name, functools.partial(_without, name=name))
-
     @classmethod
     def edits_left(cls, path: str | os.PathLike[str]) -> tuple[str, ...]:
         """Lists edits by hand that a promoter has overtaken, one line each.
@@ -171,24 +132,6 @@ class ModelConfigFile:
                 (aside, "bring what is missing into the file, then remove that one"),
             )
             for edit in edits
-        )
-
-    def _change(self, name: str, change: Callable[[str, str], str]) -> bool:
-        """Writes what a change makes of the text; repeats it where somebody edits meanwhile."""
-        where = repr(str(self.path))
-        for _ in range(_MOST_ATTEMPTS):
-            seen = self._read_bytes()
-            text = _decode(self.path, seen)
-            new = change(text, where)
-            if new == text:
-                return False
-            if self._swap(new.encode("utf-8"), seen, name):
-                return True
-            _logger.warning("somebody else edits %s: reading it again", self.path)
-        raise ServingDirectoryError(
-            f"cannot use the model config {where}",
-            f"something else has changed it {_MOST_ATTEMPTS} times while it was written",
-            "stop that, and repeat; the file holds what was written last",
         )
 
     def _swap(self, new: bytes, seen: bytes | None, name: str) -> bool:
@@ -216,7 +159,7 @@ class ModelConfigFile:
         where = repr(str(edit.path))
         now = self._read_bytes()
         try:
-            text = _decode(edit.path, edit.content)
+            text = decode_config(edit.path, edit.content)
             said = [m for m in parse_model_config(text, where) if mark(m.name) == edit.about]
             written = [m for m in self.models() if mark(m.name) == edit.about]
             for model in written:
@@ -228,9 +171,6 @@ class ModelConfigFile:
         name = next((m.name for m in (*written, *said)), "")
         return self._swap(text.encode("utf-8"), now, name)
 
-    def _read(self) -> str:
-        return _decode(self.path, self._read_bytes())
-
     def _read_bytes(self) -> bytes | None:
         try:
             return self.path.read_bytes()
@@ -238,22 +178,6 @@ class ModelConfigFile:
             return None
         except OSError as error:
             raise _failed(self.path, error) from error
-
-
-def _decode(path: Path, data: bytes | None) -> str:
-    try:
-        if data is not None and len(data) > _LIMIT_BYTES:
-            raise ValueError(f"it has {len(data)} bytes, and {_LIMIT_BYTES} are read at most")
-        return data.decode("utf-8") if data else ""
-    except ValueError as error:
-        raise InvalidInputError(
-            f"cannot use {str(path)!r}", str(error), "name a model config file"
-        ) from error
-
-
-def _without(text: str, where: str, *, name: str) -> str:
-    listed = any(model.name == name for model in parse_model_config(text, where))
-    return remove_model(text, name, where) if listed else text
 
 
 def resolve_config(path: str | os.PathLike[str]) -> Path:

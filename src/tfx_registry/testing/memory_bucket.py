@@ -12,7 +12,7 @@ from tfx_registry.serving.objects.bucket import Bucket, Stored
 from tfx_registry.serving.objects.options import ObjectOptions
 from tfx_registry.serving.objects.urls import ObjectUrl
 
-__all__ = ["DeadError", "MemoryBucket"]
+__all__ = ["DeadError", "MemoryBucket", "is_lock"]
 
 
 class DeadError(BaseException):
@@ -51,7 +51,7 @@ class MemoryBucket(Bucket):
     @contextlib.contextmanager
     def _changing(self, what: str, key: str) -> Iterator[None]:
         with self._lock:
-            counts = not key.endswith("/lock")
+            counts = not is_lock(key)
             self._alive(change=counts)
             if counts:
                 self.changes.append((what, key))
@@ -112,3 +112,8 @@ class MemoryBucket(Bucket):
     def _copy(self, source: str, target: str, size_bytes: int) -> None:
         with self._changing("copy", target):
             self._put(target, self.contents[source][0])
+
+
+def is_lock(key: str) -> bool:
+    """Tells whether an object is one by which publishers take turns."""
+    return key.endswith(("/lock", ".lock"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tfx_registry.digest import FileDigest, combine
@@ -12,10 +13,10 @@ from tfx_registry.registry import ModelRegistry
 from tfx_registry.registry.events import Decided
 from tfx_registry.serving.objects import ObjectOptions, ObjectUrl, ObjectView
 from tfx_registry.serving.objects.records import hash_stored
-from tfx_registry.testing.memory_bucket import MemoryBucket
+from tfx_registry.testing.memory_bucket import DeadError, MemoryBucket, is_lock
 from tfx_registry.testing.minimal_model import write_minimal_model
 
-__all__ = ["MODEL", "MemoryStore", "StoreWorld"]
+__all__ = ["MODEL", "MemoryStore", "StoreWorld", "die_at_each_request"]
 
 MODEL = "penguin"
 
@@ -133,6 +134,52 @@ class MemoryStore:
         for key in keys:
             del self.bucket.contents[f"penguin/{key}"]
 
+    def drop_locks(self) -> None:
+        """Ends the turn of whoever has died."""
+        for key in [key for key in self.bucket.contents if is_lock(key)]:
+            del self.bucket.contents[key]
+
     def below(self, name: str) -> list[str]:
         """Returns the keys below a name in the serving directory."""
         return sorted(k for k in self.bucket.contents if k.startswith(f"penguin/{name}/"))
+
+
+def die_at_each_request(
+    world: StoreWorld, store: MemoryStore, prepare: Callable[[], object], act: Callable[[], object]
+) -> Iterator[int]:
+    """Lets an operation die at each of its changing requests.
+
+    Args:
+        world: The model.
+        store: Its store.
+        prepare: Makes the state that the operation begins with; called once.
+        act: The operation.
+
+    Yields:
+        After each death, at which request it was.
+    """
+    prepare()
+    start = dict(store.bucket.contents)
+    world.registry.close()
+    log = (world.folder / "registry.sqlite").read_bytes()
+    step = 0
+    while True:
+        store.bucket.contents.clear()
+        store.bucket.contents.update(start)
+        store.bucket.changes.clear()
+        world.registry.close()
+        (world.folder / "registry.sqlite").write_bytes(log)
+        world.registry = ModelRegistry.open(f"sqlite:///{world.folder / 'registry.sqlite'}")
+        store.bucket.dies_at = step
+        try:
+            act()
+        except DeadError:
+            store.bucket.dies_at = None
+            store.drop_locks()  # nobody has to wait until the lease is over
+        else:
+            assert store.bucket.dies_at == step, "it died and did not notice"
+            store.bucket.dies_at = None
+            assert step > 0
+            return
+        yield step
+        step += 1

@@ -17,7 +17,7 @@ from tfx_registry.serving.objects import ObjectUrl, is_object_url
 from tfx_registry.serving.objects.models import fetched_model
 from tfx_registry.serving.objects.records import VersionRecord
 
-__all__ = ["promote_to_objects"]
+__all__ = ["make_visible", "promote_to_objects"]
 
 _logger = logging.getLogger(__name__)
 
@@ -60,15 +60,13 @@ def promote_to_objects(
     with open_object_site(registry, model, url, actor=actor) as site:
         recover_objects(site, repeated=number)
         before = site.deployment()
-        _check_neighbours(site, number)
-        seen = site.directory.look(str(number))
-        record = _bytes(site, version, source, progress, check, there=seen.loadable)
-        site.directory.claim(model_key(model))
-        if not seen.loadable:
-            registry.record_intent(
+        _check_newer(site, number)
+        shown = make_visible(
+            site, version, source, progress=progress, check=check,
+            before_visible=lambda: registry.record_intent(
                 model, number, place, alias, required_approvals=required_approvals, actor=actor
-            )
-        shown = site.directory.show(number, record)
+            ),
+        )  # fmt: skip
         try:
             after = registry.record_promotion(
                 model, number, place, alias, required_approvals=required_approvals, actor=actor,
@@ -82,6 +80,41 @@ def promote_to_objects(
     _logger.info("%s %s in %s under %r", after.ref,
                  "promoted" if changed else "serves already", place, alias)  # fmt: skip
     return after, replaces, changed
+
+
+def make_visible(
+    site: ObjectSite,
+    version: Version,
+    source: str | None,
+    *,
+    before_visible: Callable[[], object],
+    progress: Callable[[int], None] | None,
+    check: Callable[[Path], None] | None,
+) -> bool:
+    """Brings the bytes of a version into the store, verified, and makes it visible.
+
+    Args:
+        site: The directory, held.
+        version: The version.
+        source: Where its bytes lie; None means any place known.
+        before_visible: Called before a server can see it; not where it lies there already.
+        progress: Called with the number of bytes uploaded since the last call.
+        check: Called with the bytes before a server can see them.
+
+    Returns:
+        Whether it was not visible before.
+
+    Raises:
+        RegistryError: See `promote`.
+    """
+    number = version.number
+    _check_spelling(site, number)
+    there = site.directory.look(str(number)).loadable
+    record = _bytes(site, version, source, progress, check, there=there)
+    site.directory.claim(model_key(site.model))
+    if not there:
+        before_visible()
+    return site.directory.show(number, record)
 
 
 def _bytes(
@@ -125,9 +158,8 @@ def _found(site: ObjectSite, version: Version, stack: ExitStack) -> Path:
     )
 
 
-def _check_neighbours(site: ObjectSite, number: int) -> None:
-    present = site.directory.visible()
-    newest = max(present, default=number)
+def _check_newer(site: ObjectSite, number: int) -> None:
+    newest = max(site.directory.visible(), default=number)
     if newest > number:
         raise RefusedError(
             f"cannot publish version {number} into {site.destination!r}",
@@ -135,7 +167,11 @@ def _check_neighbours(site: ObjectSite, number: int) -> None:
             "goes on serving it",
             "publish a newer version, or put the newer ones away with 'tfx-registry rollback'",
         )
-    others = [name for name in present.get(number, []) if name != str(number)]
+
+
+def _check_spelling(site: ObjectSite, number: int) -> None:
+    names = site.directory.visible().get(number, [])
+    others = [name for name in names if name != str(number)]
     if others:
         raise RefusedError(
             f"cannot publish version {number} into {site.destination!r}",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from tfx_registry.errors import RefusedError
 from tfx_registry.operations.objects.site import ObjectSite
+from tfx_registry.operations.undone import finish_undone_if_possible
 from tfx_registry.records import Deployment
 from tfx_registry.serving.layout import parse_version_name
 from tfx_registry.serving.receipts import Bytes
@@ -30,9 +31,12 @@ def recover_objects(site: ObjectSite, *, repeated: int | None = None) -> list[st
         RegistryError: The registry or the store cannot be changed.
     """
     begun = site.head().unfinished.get(site.destination)
-    if begun is None or (not begun.operation and begun.number == repeated):
-        return []
-    did = _finish_rollback(site, begun) if begun.operation else _finish_promotion(site, begun)
+    if begun is None:
+        did = finish_undone_if_possible(site, site.directory.url, repeated)
+    elif begun.operation:
+        did = _finish_rollback(site, begun)
+    else:
+        did = _finish_promotion(site, begun) if begun.number != repeated else []
     for line in did:
         _logger.warning("%s: %s", site.destination, line)
     return did

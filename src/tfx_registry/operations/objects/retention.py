@@ -11,7 +11,7 @@ from tfx_registry.operations.objects.site import (
     object_state,
     open_object_site,
 )
-from tfx_registry.operations.retention import KEEP_LABEL, Kept, Pruning, Removal
+from tfx_registry.operations.retention import Candidates, Pruning, Removal, plan_pruning
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving.objects import ObjectUrl, ObjectView
@@ -57,11 +57,11 @@ def prune_objects(
     if dry_run:
         directory = ObjectView.open(url)
         check_object_owner(registry, directory, model)
-        return _plan(registry, model, directory, now, keep_last, loaded)
+        return plan_pruning(registry, now, keep_last, loaded, _candidates(directory, model))
     with open_object_site(registry, model, url, actor=actor) as site:
         recovered = tuple(recover_objects(site))
         now = registry.deployment(model, str(url))
-        plan = _plan(registry, model, site.directory, now, keep_last, loaded)
+        plan = plan_pruning(registry, now, keep_last, loaded, _candidates(site.directory, model))
         for removal in plan.removed:
             version = registry.record_bytes_removed(
                 model, removal.number, str(url), cause="retention", last=removal.last, actor=actor,
@@ -75,54 +75,13 @@ def prune_objects(
     return Pruning(plan.model, plan.directory, plan.kept, plan.removed, recovered, dry_run=False)
 
 
-def _plan(
-    registry: ModelRegistry,
-    model: str,
-    directory: ObjectView,
-    now: Deployment,
-    keep_last: int,
-    loaded: Mapping[str, tuple[int, ...]],
-) -> Pruning:
-    head = registry.head(model)
+def _candidates(directory: ObjectView, model: str) -> Candidates:
     visible = directory.visible()
-    places = sorted({*visible, *directory.recorded()})
-    versions = registry.known_versions(model, places)
-    newest = sorted(versions, reverse=True)[:keep_last]
-    target = next((n for n in now.trail if _can_come_back(versions.get(n))), None)
-    kept, removed = [], []
-    for number in places:
-        version = versions.get(number)
-        if version is None:
-            kept.append(Kept(number, ("the registry does not know it",)))
-            continue
-        reasons = list(_reasons(version, now, visible=number in visible))
-        if number == target:
-            reasons.append("a rollback would go back to it")
-        if number in newest:
-            reasons.append(f"one of the last {keep_last}")
-        reasons += [f"{server} serves it" for server, known in loaded.items() if number in known]
-        reasons = reasons or list(_doubts(directory, version))
-        if reasons:
-            kept.append(Kept(number, tuple(reasons)))
-        else:
-            removed.append(_removal(directory, version, head))
-    return Pruning(head.model, str(directory.url), tuple(kept), tuple(removed))
-
-
-def _can_come_back(version: Version | None) -> bool:
-    if version is None or version.archived:
-        return False
-    return all(word.approved for word in version.approvals)
-
-
-def _reasons(version: Version, now: Deployment, *, visible: bool) -> Iterator[str]:
-    if version.number == now.number:
-        yield "it serves here"
-    yield from (f"alias {alias}" for alias in version.aliases)
-    if KEEP_LABEL in version.labels:
-        yield f"label {KEEP_LABEL}"
-    if visible and version.number > now.number:
-        yield "it lies above what serves: run 'tfx-registry reconcile'"
+    return Candidates(
+        model, {*visible, *directory.recorded()}, visible,
+        lambda version: _doubts(directory, version),
+        lambda version, head: _removal(directory, version, head),
+    )  # fmt: skip
 
 
 def _doubts(directory: ObjectView, version: Version) -> Iterator[str]:

@@ -18,7 +18,7 @@ from tfx_registry.errors import (
     RegistryError,
 )
 from tfx_registry.names import model_key
-from tfx_registry.operations.site import holds, model_of
+from tfx_registry.operations.site import holds, is_used, model_of
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory
@@ -126,6 +126,10 @@ class ObjectSite:
         self.directory.show(version.number, record)
         return True
 
+    def put_away(self, number: int) -> None:
+        """Takes a version out of what servers see."""
+        self.hide(str(number), self.known(number))
+
     def hide(self, name: str, version: Version | None) -> None:
         """Takes a name away from servers; nothing that lies nowhere else here is lost."""
         record = None
@@ -169,7 +173,7 @@ def check_object_owner(registry: ModelRegistry, directory: ObjectView, model: st
     """
     owner, place = directory.owner(), str(directory.url)
     if not owner:
-        users = [head for head in registry.list_models() if _is_used(head, place)]
+        users = [head for head in registry.list_models() if is_used(head, place)]
         owner = model_key(users[0].model) if users else ""
     if owner and owner != model_key(model):
         raise RefusedError(
@@ -177,10 +181,6 @@ def check_object_owner(registry: ModelRegistry, directory: ObjectView, model: st
             f"the directory is for the model {owner!r}",
             f"name {owner!r}, or the directory of {model!r}",
         )
-
-
-def _is_used(head: Head, place: str) -> bool:
-    return place in head.deployments or place in head.unfinished
 
 
 def model_of_objects(registry: ModelRegistry, directory: ObjectView) -> str:
@@ -191,13 +191,14 @@ def model_of_objects(registry: ModelRegistry, directory: ObjectView) -> str:
     """
     owner, place = directory.owner(), str(directory.url)
     for head in registry.list_models():
-        if model_key(head.model) == owner or (not owner and _is_used(head, place)):
+        if model_key(head.model) == owner or (not owner and is_used(head, place)):
             return head.model
     raise NotFoundError(
         f"nothing is known of the serving directory {place!r}",
         f"it says that it is for {owner!r}, which is not registered"
         if owner else "nothing was promoted into it",
-        "check the address and the registry",
+        "check the address and the registry; what something else published there can be taken over "
+        "with 'tfx-registry adopt MODEL --serving-dir ADDRESS'",
     )  # fmt: skip
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tfx_registry.operations.directory_status import DirectoryStatus, Row
+from tfx_registry.operations.directory_status import DirectoryStatus, Row, directory_problems
 from tfx_registry.operations.objects.site import (
     check_object_owner,
     model_of_objects,
     object_state,
 )
+from tfx_registry.operations.undone import undone_problems
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving.objects import ObjectUrl, ObjectView, Seen
@@ -44,10 +45,10 @@ def status_of_objects(
     now = head.deployments.get(place)
     visible = directory.visible()
     rows = tuple(_rows(registry, head, directory, visible, now, hash_all))
-    problems = tuple(_problems(head, place, now, rows))
+    problems = (*_problems(head, url, rows), *undone_problems(registry, name, url))
     return DirectoryStatus(
         head.model, place, now, max(visible, default=None), rows, head.unfinished.get(place),
-        problems,
+        problems, head.canaries.get(place),
     )  # fmt: skip
 
 
@@ -61,9 +62,10 @@ def _rows(
 ) -> Iterator[Row]:
     places = [(n, name, "visible") for n, names in visible.items() for name in names]
     places += [(n, str(n), "withdrawn") for n in directory.recorded() if n not in visible]
-    if now is not None and str(now.number) not in visible.get(now.number, []):
-        places = [p for p in places if p[0] != now.number]
-        places.append((now.number, str(now.number), "missing"))
+    for should in (now, head.canaries.get(str(directory.url))):
+        if should is not None and str(should.number) not in visible.get(should.number, []):
+            places = [p for p in places if p[0] != should.number]
+            places.append((should.number, str(should.number), "missing"))
     versions = registry.known_versions(head.model, {number for number, *_ in places})
     for number, name, place in sorted(places):
         version = versions.get(number)
@@ -112,31 +114,11 @@ def _looks_right(seen: Seen, wanted: object) -> bool:
     )
 
 
-def _problems(
-    head: Head, place: str, now: Deployment | None, rows: tuple[Row, ...]
-) -> Iterator[str]:
-    begun = head.unfinished.get(place)
-    if begun is not None:
-        what = begun.operation or "promotion"
-        yield f"a {what} to version {begun.number} was interrupted: run 'tfx-registry reconcile'"
+def _problems(head: Head, url: ObjectUrl, rows: tuple[Row, ...]) -> Iterator[str]:
     for row in rows:
-        visible = row.place == "visible"
-        if row.place == "missing":
-            yield f"version {row.number} should serve and is missing: run 'tfx-registry reconcile'"
-        elif visible and row.bytes == "missing":
+        if row.place == "visible" and row.bytes == "missing":
             yield (
                 f"{row.name} has no saved_model.pb, so a server tries in vain to load it: run "
                 "'tfx-registry reconcile'"
             )
-        elif row.bytes == "changed":
-            yield f"{row.name} ({row.place}) has other bytes than the registered version"
-        elif row.bytes == "touched":
-            yield f"{row.name} ({row.place}) was written to: look closer with --verify"
-        if visible and not row.registered:
-            yield f"{row.name} is not from this registry"
-        elif visible and row.name != str(row.number):
-            yield f"{row.name} is version {row.number} to a server, under another name"
-        if visible and now is not None and row.number is not None and row.number > now.number:
-            yield f"{row.name} lies above version {now.number}, which should serve"
-    if now is None and any(row.place == "visible" for row in rows):
-        yield "nothing was promoted here"
+    yield from directory_problems(head, url, rows)

@@ -8,7 +8,7 @@ from tfx_registry.errors import InvalidModelError
 from tfx_registry.operations.objects.site import object_state
 from tfx_registry.operations.site import holds
 from tfx_registry.operations.verification import Place
-from tfx_registry.records import Version
+from tfx_registry.records import Head, Version
 from tfx_registry.serving.objects import ObjectUrl, ObjectView, is_object_url
 from tfx_registry.serving.objects.models import fetched_model
 from tfx_registry.serving.receipts import Bytes
@@ -16,11 +16,14 @@ from tfx_registry.serving.receipts import Bytes
 __all__ = ["places_in_stores"]
 
 
-def places_in_stores(version: Version, destinations: Collection[str]) -> Iterator[Place]:
+def places_in_stores(
+    version: Version, head: Head, destinations: Collection[str]
+) -> Iterator[Place]:
     """Reads and hashes every place of a version in an object store. Changes nothing.
 
     Args:
         version: The version.
+        head: Head of its model.
         destinations: Serving base directories of its model in object stores.
 
     Yields:
@@ -38,10 +41,12 @@ def places_in_stores(version: Version, destinations: Collection[str]) -> Iterato
             f"{destination}/{version.number}",
         )
         check = object_state(view, version, hash_all=True)
+        trial = head.canaries.get(destination)
         serves = destination in version.serving
-        if serves or check.state is not Bytes.MISSING:
-            role = "serves" if serves else "in a serving directory"
-            yield Place(path, role, check.state, check.detail)
+        tried = trial is not None and trial.number == version.number
+        if serves or tried or check.state is not Bytes.MISSING:
+            role = "on trial" if tried else "in a serving directory"
+            yield Place(path, "serves" if serves else role, check.state, check.detail)
         record = view.record(version.number, version.facts.manifest)
         if record is not None and check.state is Bytes.MISSING:
             whole = view.holds_blobs(record, read=True)

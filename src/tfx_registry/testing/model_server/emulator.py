@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from tfx_registry.testing.model_server.files import is_absolute, read_text
 from tfx_registry.testing.model_server.loaders import Loaded, Loader, LoadError, ValidatingLoader
 from tfx_registry.testing.model_server.manager import Manager, Status
 from tfx_registry.testing.model_server.rest import RestServer
@@ -247,7 +248,7 @@ class ModelServerEmulator:
             if names.count(name) > 1:
                 raise ValueError(f"Illegal to list model {name} multiple times in config list")
         for model in new:
-            if not os.path.isabs(model.base_path):  # noqa: PTH117 - as the server asks
+            if not is_absolute(model.base_path):
                 raise ValueError(
                     f"Expected model {model.name} to have an absolute path or URI; got "
                     f"base_path()={model.base_path}"
@@ -330,8 +331,7 @@ def read_model_server_config(path: str) -> tuple[ModelConfig, ...]:
     definition: Any = importlib.import_module("tensorflow_serving.config.model_server_config_pb2")
     protobuf_text: Any = importlib.import_module("google.protobuf.text_format")
     config = definition.ModelServerConfig()
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - the path is text here
-        text = file.read()
+    text = read_text(path)
     try:
         protobuf_text.Parse(text, config)
     except protobuf_text.ParseError as error:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from tfx_registry.errors import InvalidModelError
 from tfx_registry.saved_model import SAVED_MODEL_FILE, SERVE_TAG, read_metagraph
 from tfx_registry.serving import check_servable
+from tfx_registry.testing.model_server.files import local
 
 __all__ = ["LoadError", "Loaded", "Loader", "TensorFlowLoader", "ValidatingLoader"]
 
@@ -82,7 +83,13 @@ class ValidatingLoader:
 
     def load(self, path: str) -> Loaded:
         """Checks a SavedModel; raises LoadError where a server could not load it."""
-        folder = Path(path)
+        try:
+            with local(path) as folder:
+                return self._check(path, folder)
+        except OSError as error:
+            raise LoadError("UNAVAILABLE", str(error)) from error
+
+    def _check(self, path: str, folder: Path) -> Loaded:
         if not (folder / SAVED_MODEL_FILE).is_file():
             raise LoadError(
                 "NOT_FOUND",

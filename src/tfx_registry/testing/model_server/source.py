@@ -6,10 +6,11 @@ the functions named here.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from tfx_registry.testing.model_server.files import children, exists
 
 __all__ = ["Aspired", "MissingBasePathError", "ModelConfig", "aspired_versions", "simple_atoi"]
 
@@ -72,7 +73,7 @@ def aspired_versions(model: ModelConfig) -> list[Aspired]:
     Raises:
         MissingBasePathError: The base path does not exist.
     """
-    if not os.path.exists(model.base_path):  # noqa: PTH110 - as the server asks
+    if not exists(model.base_path):
         raise MissingBasePathError(
             f"Could not find base path {model.base_path} for servable {model.name}"
         )
@@ -80,10 +81,10 @@ def aspired_versions(model: ModelConfig) -> list[Aspired]:
         found = _specific_fast_path(model)
         if found is not None:
             return found
-    children = sorted(os.listdir(model.base_path))  # noqa: PTH208 - names are all that counts
+    names = children(model.base_path)
     if model.policy == "all":
-        return [_aspire(model, child) for child in children if simple_atoi(child) is not None]
-    by_version = _index(children)
+        return [_aspire(model, child) for child in names if simple_atoi(child) is not None]
+    by_version = _index(names)
     if model.policy == "specific":
         wanted = set(model.versions)
         return [
@@ -104,15 +105,15 @@ def _aspire(model: ModelConfig, child: str) -> Aspired:
 def _specific_fast_path(model: ModelConfig) -> list[Aspired] | None:
     """`AspireSpecificVersionsFastPath`: all of them lie there under their plain names, or None."""
     paths = [f"{model.base_path}/{number}" for number in model.versions]
-    if all(map(os.path.exists, paths)):
+    if all(map(exists, paths)):
         return [Aspired(*pair) for pair in zip(model.versions, paths, strict=True)]
     return None
 
 
-def _index(children: Iterable[str]) -> dict[int, str]:
+def _index(names: Iterable[str]) -> dict[int, str]:
     """`IndexChildrenByVersion`: of two names for one number the later in the alphabet counts."""
     found = {}
-    for child in children:
+    for child in names:
         number = simple_atoi(child)
         if number is not None:
             found[number] = child

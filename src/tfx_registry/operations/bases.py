@@ -1,0 +1,88 @@
+"""Serving base directories, wherever they lie: of files, or in an object store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+from tfx_registry.records import Deployment, Head
+from tfx_registry.registry import ModelRegistry
+from tfx_registry.serving import base_directory
+from tfx_registry.serving.model_config_document import ModelConfigDocument
+from tfx_registry.serving.model_config_file import ModelConfigFile
+from tfx_registry.serving.objects import ObjectUrl, ObjectView, is_object_url
+from tfx_registry.serving.objects.model_config import StoredModelConfig
+
+__all__ = ["AnySite", "Base", "base_of", "config_at", "exists", "lies_in"]
+
+#: A serving base directory. `str(base)` is how the registry names it, `base / "3"` a version in it.
+Base = Path | ObjectUrl
+
+
+def base_of(serving_dir: str | os.PathLike[str] | ObjectUrl) -> Base:
+    """Returns the serving base directory of a path or an address.
+
+    Raises:
+        ServingDirectoryError: It is a path that cannot be one.
+        InvalidUriError: It is an address that cannot be one.
+    """
+    if isinstance(serving_dir, ObjectUrl):
+        return serving_dir
+    if is_object_url(serving_dir):
+        return ObjectUrl.parse(serving_dir)
+    return base_directory(serving_dir)
+
+
+def lies_in(base: Base, number: int, *, loadable: bool = False) -> bool:
+    """Tells whether a server would find a version in a directory.
+
+    Args:
+        base: The serving base directory.
+        number: The version.
+        loadable: Whether it must be one that can be loaded. In a store a version that is just
+            coming or going is found, and is not.
+    """
+    if not isinstance(base, ObjectUrl):
+        return os.path.lexists(base / str(number))
+    seen = ObjectView.open(base).look(str(number))
+    return seen.loadable if loadable else bool(seen.objects)
+
+
+def exists(base: Base) -> bool:
+    """Tells whether a directory is there to be held; in a store it always is."""
+    return isinstance(base, ObjectUrl) or base.exists()
+
+
+def config_at(path: str | os.PathLike[str]) -> type[ModelConfigDocument]:
+    """Returns what a model config at a path or an address is handled by."""
+    return StoredModelConfig if is_object_url(path) else ModelConfigFile
+
+
+class AnySite(Protocol):
+    """A serving directory together with the registry of its model, held by one operation."""
+
+    @property
+    def registry(self) -> ModelRegistry:
+        """The registry."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model, as registered."""
+
+    @property
+    def actor(self) -> str | None:
+        """Who acts."""
+
+    @property
+    def destination(self) -> str:
+        """The serving base directory, as the registry names it."""
+
+    def head(self) -> Head:
+        """Returns the head of the model as it is now."""
+
+    def deployment(self) -> Deployment | None:
+        """Returns what serves here by the registry, or None."""
+
+    def put_away(self, number: int) -> None:
+        """Takes a version out of what servers see."""
