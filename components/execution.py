@@ -8,11 +8,13 @@ from typing import Any
 
 from tfx.types import artifact_utils
 
-from tfx_registry.errors import InvalidInputError
+from tfx_registry.components.artifacts import VersionPointer
+from tfx_registry.errors import InvalidInputError, NotFoundError
 from tfx_registry.gate import normalize_location
 from tfx_registry.inspection import code_revision, installed_libraries
-from tfx_registry.records import Origin, PipelineRun
+from tfx_registry.records import Origin, PipelineRun, Version
 from tfx_registry.registry import ModelRegistry
+from tfx_registry.registry.uri import default_uri
 
 __all__ = [
     "REGISTRY",
@@ -22,6 +24,7 @@ __all__ = [
     "properties_of",
     "run_of",
     "single_artifact",
+    "version_of",
 ]
 
 #: Execution property: the registry URI; missing means the variable TFX_REGISTRY_URI.
@@ -35,6 +38,34 @@ _AIRFLOW_RUN = "AIRFLOW_CTX_DAG_RUN_ID"
 def open_registry(exec_properties: Mapping[str, Any]) -> ModelRegistry:
     """Opens the registry that the execution properties, or the environment, name."""
     return ModelRegistry.open(exec_properties.get(REGISTRY) or None)
+
+
+def version_of(
+    registry: ModelRegistry, pointer: VersionPointer, exec_properties: Mapping[str, Any]
+) -> Version:
+    """Gets the version that a ModelVersion artifact points at.
+
+    Args:
+        registry: The registry that `open_registry` opened.
+        pointer: Which version.
+        exec_properties: What it was opened by, for the message.
+
+    Returns:
+        The version.
+
+    Raises:
+        NotFoundError: It is not there, as where the components do not name the same registry.
+    """
+    try:
+        return registry.get(pointer.model, pointer.number)
+    except NotFoundError as error:
+        where = exec_properties.get(REGISTRY) or default_uri()
+        raise NotFoundError(
+            f"{error.what} in the registry at {where}",
+            f"{error.why}, so ModelRegistrar wrote to another one, or this one was made anew",
+            "give all components of the pipeline the same registry; if it is new, run "
+            "ModelRegistrar again",
+        ) from error
 
 
 def single_artifact(artifacts: Mapping[str, Any], key: str) -> Any:

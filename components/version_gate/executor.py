@@ -93,6 +93,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         question = self._question(model, input_dict, output_dict, exec_properties)
         run = execution.run_of(self._context)
         with execution.open_registry(exec_properties) as registry:
+            execution.version_of(registry, question.pointer, exec_properties)
             report = decide_and_record(registry, question, run)
             version = registry.get(report.model, report.candidate.number)
             decided = registry.decision(report.model, report.candidate.number)
