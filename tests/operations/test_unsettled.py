@@ -55,3 +55,50 @@ def test_bytes_of_what_serves_that_are_gone(served) -> None:
     assert "its bytes are gone there" in look(served, 4)
     rollback(served.registry, MODEL, served.base, reason="x")
     assert look(served, 4) == ""
+
+
+def test_a_newer_version_that_the_registry_knows_nothing_of(served) -> None:
+    """As after a backup of the registry was put back."""
+    shutil.copytree(served.base / "3", served.base / "5")
+    assert "servers load version 5" in look(served, 6)
+    assert look(served, 5) == "", "promoting it settles it"
+    assert look(served, 6, "staging") == ""
+    reconcile(served.registry, served.base, quarantine=True)
+    assert look(served, 6) == ""
+
+
+def test_what_serves_does_not_lie_there(served) -> None:
+    """As after a backup of the directory was put back."""
+    away = (served.base / "3").rename(served.folder / "away")
+    assert "does not lie there" in look(served, 4)
+    assert look(served, 4, "staging") == ""
+    away.rename(served.base / "3")
+    assert look(served, 4) == ""
+
+
+def test_a_directory_that_cannot_be_seen_from_here(served) -> None:
+    """The gate may run on a machine where nothing, or an empty mount point, is in its place."""
+    away = served.base.rename(served.folder / "away")
+    assert look(served, 4) == ""
+    served.base.mkdir()
+    assert look(served, 4) == ""
+    (served.base / "9").mkdir()
+    assert look(served, 4) == ""
+    shutil.rmtree(served.base)
+    away.rename(served.base)
+
+
+def test_a_directory_that_may_not_be_listed(served, monkeypatch) -> None:
+    def refuse(_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (served.base / "9").mkdir()
+    assert look(served, 4)
+    monkeypatch.setattr("tfx_registry.operations.unsettled.list_version_directories", refuse)
+    assert look(served, 4) == ""
+
+
+def test_older_strangers_are_no_matter(served) -> None:
+    (served.base / "-7").mkdir()
+    (served.base / "0").mkdir()
+    assert look(served, 4) == ""

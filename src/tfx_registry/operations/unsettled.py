@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tfx_registry.records import Head, Version
+from tfx_registry.serving import list_version_directories
+from tfx_registry.serving.layout import STATE_DIRECTORY
 from tfx_registry.serving.objects import ObjectUrl, ObjectView, is_object_url
 
 __all__ = ["unsettled"]
@@ -20,7 +22,10 @@ def _lies(place: str, number: int) -> bool:
 
 
 def unsettled(head: Head, alias: str, serving: Version | None, candidate: int) -> str:
-    """Looks for what was interrupted, and for lost bytes of what serves.
+    """Looks for what was interrupted, for lost bytes of what serves, and for what serves instead.
+
+    After a backup of the registry or of a directory was put back, one is behind the other. What
+    cannot be seen from here, because the directory is not mounted, is not looked at.
 
     Args:
         head: Head of the model.
@@ -50,5 +55,33 @@ def unsettled(head: Head, alias: str, serving: Version | None, candidate: int) -
         return (
             f"version {serving.number} should serve in {lost[0]!r}, but its bytes are gone there; "
             "bring them back and run 'tfx-registry reconcile', or roll back, and evaluate again"
+        )
+    for place in serving.serving:
+        if not is_object_url(place) and (why := _differs(head, alias, place, candidate)):
+            return why
+    return ""
+
+
+def _differs(head: Head, alias: str, place: str, candidate: int) -> str:
+    """Tells whether something else lies in a directory of files than what should serve there."""
+    base, now, begun = Path(place), head.deployments[place], head.rollouts.get(place)
+    try:
+        if now.alias != alias or not (base / STATE_DIRECTORY).is_dir():
+            return ""
+        present = list_version_directories(base)
+    except OSError:
+        return ""  # not for this user
+    if now.number not in present:
+        return (
+            f"version {now.number} should serve in {place!r}, and does not lie there; run "
+            f"'tfx-registry reconcile --serving-dir {place}' and evaluate again"
+        )
+    newest = max(present)
+    expected = {now.number, candidate, begun.number if begun is not None else candidate}
+    if now.config is None and newest not in expected:
+        return (
+            f"servers load version {newest} in {place!r}, and by the registry version "
+            f"{now.number} serves there; find out why with 'tfx-registry status --serving-dir "
+            f"{place}', settle it, and evaluate again"
         )
     return ""
