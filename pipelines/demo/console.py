@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 
+from tfx_registry.cli.narrow_table import fits, narrow_table
 from tfx_registry.pipelines.demo.directory import DemoDirectory
 from tfx_registry.pipelines.demo.progress import StageTime
 from tfx_registry.pipelines.demo.stages import (
@@ -113,10 +114,7 @@ def show_result(console: Console, directory: DemoDirectory, result: DemoResult) 
         directory: The demo's directory.
         result: What the demo made.
     """
-    console.print()
-    console.print(_versions_table(result.versions))
-    for version in result.versions:
-        _show_reasons(console, version)
+    show_versions(console, result.versions)
     console.print(f"\nServing directory {result.serving_dir}: versions {_listed(result.published)}")
     _show_prediction(console, result.prediction)
     console.print()
@@ -130,24 +128,46 @@ def show_result(console: Console, directory: DemoDirectory, result: DemoResult) 
     console.print(f"\nFull log: {directory.log}", soft_wrap=True)
 
 
-def _versions_table(versions: Sequence[Version]) -> Table:
-    table = _table(f"Versions of {MODEL_NAME}")
-    for name in _VERSION_COLUMNS:
-        table.add_column(name, overflow="fold")
+def show_versions(console: Console, versions: Sequence[Version]) -> None:
+    """Prints what became of each version, and why some were blocked.
+
+    Args:
+        console: Where to print.
+        versions: The versions, oldest first.
+    """
+    console.print()
+    header, rows = list(_VERSION_COLUMNS), [_version_row(version) for version in versions]
+    if fits(header, rows, console.width):
+        table = _table(f"Versions of {MODEL_NAME}")
+        for name in header:
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    else:
+        # Who and when go below the row together, what became of the version stays in it.
+        header[-2:] = [", ".join(header[-2:])]
+        rows = [[*row[:-2], ", ".join(row[-2:])] for row in rows]
+        console.print(f"[italic]Versions of {MODEL_NAME}[/]", end="")
+        for line in narrow_table(header, rows, console):
+            console.print(line, soft_wrap=True)
     for version in versions:
-        baseline = version.decision.baseline if version.decision else None
-        state = version.state.value + "".join(f", @{alias}" for alias in version.aliases)
-        table.add_row(
-            str(version.number),
-            f"[{_STYLES[version.state]}]{escape(state)}[/]",
-            _number(version.metric(ACCURACY)),
-            _worst_slice(version),
-            _number(version.metric(CROSS_ENTROPY)),
-            str(baseline) if baseline else "-",
-            escape(version.actor),
-            version.time[:16].replace("T", " "),
-        )
-    return table
+        _show_reasons(console, version)
+
+
+def _version_row(version: Version) -> list[str]:
+    baseline = version.decision.baseline if version.decision else None
+    state = version.state.value + "".join(f", @{alias}" for alias in version.aliases)
+    return [
+        str(version.number),
+        f"[{_STYLES[version.state]}]{escape(state)}[/]",
+        _number(version.metric(ACCURACY)),
+        _worst_slice(version),
+        _number(version.metric(CROSS_ENTROPY)),
+        str(baseline) if baseline else "-",
+        escape(version.actor),
+        version.time[:16].replace("T", " "),
+    ]
 
 
 def _table(title: str) -> Table:

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,16 +32,23 @@ from tfx_registry.records import LineageSource, Version
 from tfx_registry.testing import PostgreSqlServer
 from tfx_registry.testing.minimal_model import write_minimal_model
 from tfx_registry.testing.model_server import ModelServerEmulator
+from tfx_registry.testing.object_stores import GcsServer
 
 ACCURACY, COUNT = MetricId("sparse_categorical_accuracy"), MetricId("example_count")
+LOSS = MetricId("sparse_categorical_crossentropy")
 POLICY = GatePolicy(
     value_thresholds=(
         ValueThreshold(ACCURACY.name, 0.8, slices=(SliceSpec(), SliceSpec(("island",)))),
     ),
     change_thresholds=(ChangeThreshold(ACCURACY.name, absolute=-0.02),),
 )
-#: Accuracy of the versions on everything, and on the island Dream.
-MEASURED = {1: (0.98, 0.95), 2: (0.8, 0.45), 3: (1.0, 1.0), 4: (1.0, 1.0)}
+#: Accuracy of the versions on everything and on the island Dream, and loss, as the demo has them.
+MEASURED = {
+    1: (0.982, 0.95, 0.088),
+    2: (0.8, 0.45, 0.765),
+    3: (1.0, 1.0, 0.011),
+    4: (1.0, 1.0, 0.01),
+}
 
 
 @dataclass
@@ -69,9 +77,10 @@ def register(registry: ModelRegistry, folder: Path, number: int) -> Version:
 
 
 def measured(version: Version) -> EvaluatedModel:
-    overall, dream = MEASURED[version.number]
+    overall, dream, loss = MEASURED[version.number]
     numbers = {
-        (): {ACCURACY: overall, COUNT: 100.0},
+        (): {ACCURACY: overall, LOSS: loss, COUNT: 100.0},
+        (("island", "Biscoe"),): {ACCURACY: 1.0, COUNT: 50.0},
         (("island", "Dream"),): {ACCURACY: dream, COUNT: 40.0},
     }
     return EvaluatedModel(version.uri, version.facts.manifest, numbers)
@@ -93,7 +102,7 @@ def decide_on(registry: ModelRegistry, version: Version, folder: Path) -> None:
         (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
 
 
-def three_versions(registry: ModelRegistry, folder: Path, base: Path) -> None:
+def three_versions(registry: ModelRegistry, folder: Path, base: Path | str) -> None:
     """Versions 1 and 3 passed and were promoted, 2 was blocked."""
     for number in (1, 2, 3):
         decide_on(registry, register(registry, folder, number), folder)
@@ -207,24 +216,37 @@ def postgresql(place: Place) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def bucket(place: Place) -> Iterator[None]:
+    """An object store in which version 3 serves after 1."""
+    with GcsServer() as server:
+        server.make_bucket("bucket")
+        place.variables.update(server.environment, TFX_REGISTRY_URI="sqlite:///metadata.sqlite")
+        os.environ.update(place.variables)
+        with ModelRegistry.open() as registry:
+            three_versions(registry, place.folder, "gs://bucket/models/penguin")
+        yield
+
+
 _SETUPS: dict[str, Callable[[Place], object]] = {
     setup.__name__: setup
-    for setup in (demo, empty, first, latest, postgresql, pusher, servers, serving)
+    for setup in (bucket, demo, empty, first, latest, postgresql, pusher, servers, serving)
 }
 
 
 @pytest.fixture
-def new_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Place]]:
+def new_place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Place]]:
     """Makes the place with a name, in a folder of its own, and goes there."""
     bin_folder = str(Path(sys.executable).parent)
     names = iter(range(100))
     before = dict(os.environ)
-    with contextlib.ExitStack() as running:
+    # Folders of pytest have names so long that lines would break elsewhere than on the pages.
+    with tempfile.TemporaryDirectory() as short, contextlib.ExitStack() as running:
         # Code on a page may set variables, too.
         running.callback(lambda: (os.environ.clear(), os.environ.update(before)))
 
         def make(name: str) -> Place:
-            folder = tmp_path / str(next(names))
+            folder = Path(short).resolve() / str(next(names))
             folder.mkdir()
             monkeypatch.chdir(folder)
             monkeypatch.setenv("HOME", str(folder))

@@ -3,14 +3,21 @@
 A page's comments `<!-- run: ... -->` say where: `setup=NAME` begins in a new place (see conftest),
 `exits=0,4` are the exit codes of the commands of a block, `before=FILE` writes the last block of
 JSON to a file, and `most=10` is the greatest number of lines that a change of a pipeline may add.
+A block of text says what it is: `as=output` is what the commands before it print on a terminal with
+80 columns, `as=demo` a part of what the demo prints, `as=expressions` what one may search for. All
+other text is listed in not_run.yaml.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import io
+import itertools
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +26,14 @@ from typing import Any
 import click
 import pytest
 import yaml
+from rich.console import Console
 
 from tfx_registry import ModelRegistry
 from tfx_registry.cli.main import cli, main
 from tfx_registry.gate import GatePolicy
 from tfx_registry.registry.access import AccessPolicy
 from tfx_registry.registry.search import parse
-from tfx_registry.testing.documents import Block, Command, blocks, commands
+from tfx_registry.testing.documents import Block, Command, blocks, commands, not_printed
 
 pytestmark = pytest.mark.source_tree
 
@@ -64,6 +72,8 @@ class Reader:
         place: Where they are.
         names: What their Python knows.
         data: The last block of data.
+        screen: Returns what was printed since it was asked last.
+        printed: What the commands of the last block printed.
     """
 
     page: str
@@ -73,6 +83,8 @@ class Reader:
     place: Any = None
     names: dict[str, Any] = field(default_factory=dict)
     data: str = ""
+    screen: Callable[[], str] = str
+    printed: str = ""
 
     def follow(self, block: Block) -> None:
         """Does what a block says."""
@@ -91,6 +103,7 @@ class Reader:
 
     def _bash(self, block: Block) -> None:
         expected = block.options.get("exits", "")
+        self.screen()
         codes = iter(map(int, expected.split(","))) if expected else None
         for command in commands(block):
             entry = exempted(self.page, command.text)
@@ -102,6 +115,7 @@ class Reader:
             with self.monkeypatch.context() as only_here:
                 done = self._run(command, only_here)
             assert done == code, f"{self.page}:{command.line}: exit code {done}: {command.text}"
+        self.printed = self.screen()
 
     def _run(self, command: Command, only_here: pytest.MonkeyPatch) -> int:
         text = self._here(command.text)
@@ -169,12 +183,36 @@ class Reader:
             assert len(added) <= int(block.options["most"]), len(added)
 
     def _text(self, block: Block) -> None:
-        if block.options.get("as") == "expressions":
+        kind = block.options.get("as")
+        if kind == "expressions":
             for line in block.text.splitlines():
                 parse(line)
+        elif kind == "output":
+            compare(block.text, self.printed)
         else:
-            lines = block.text.splitlines()
-            assert not any(line.startswith(("tfx-registry ", "$ ")) for line in lines), block.line
+            assert kind == "demo", "say what this text is, or list it in tests/docs/not_run.yaml"
+            printed = what_the_demo_prints(self.new_place)
+            compare(block.text, printed, part=True)
+
+
+def compare(shown: str, printed: str, *, part: bool = False) -> None:
+    """Raises an AssertionError where a page does not show what was printed."""
+    if piece := not_printed(shown, printed, part=part):
+        raise AssertionError(f"not printed: {piece!r}; printed was:\n{printed}")
+
+
+def what_the_demo_prints(new_place: Callable[[str], Any]) -> str:
+    """Returns what the demo says of the versions, on a terminal with 80 columns."""
+    from tfx_registry.pipelines.demo.console import show_versions
+
+    before = Path.cwd()
+    uri = f"sqlite:///{new_place('demo').folder}/demo_output/metadata.sqlite"
+    os.chdir(before)
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    with ModelRegistry.open(uri) as registry:
+        show_versions(console, registry.list_versions("penguin", newest_first=False))
+    console.file.seek(0)
+    return console.file.read()
 
 
 class Elision(ast.NodeTransformer):
@@ -250,11 +288,40 @@ def test_a_reader_can_do_what_the_page_says(
     new_place: Callable[[str], Any],
     pipeline_names: Callable[[], dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     reader = Reader(page, new_place, monkeypatch, pipeline_names)
-    for block in blocks_of(page):
-        with where(f"{page}:{block.line}"):
+    reader.screen = lambda: capfd.readouterr().out
+    found = list(blocks_of(page))
+    for block, after in itertools.zip_longest(found, found[1:]):
+        with where(f"{page}:{block.line}"), monkeypatch.context() as screen:
+            if after is not None and after.options.get("as") == "output":
+                screen.setattr(type(sys.stdout), "isatty", lambda _: True)
+                for name, value in (("COLUMNS", "80"), ("NO_COLOR", "1"), ("TERM", "dumb")):
+                    screen.setenv(name, value)
             reader.follow(block)
+
+
+def test_a_wrong_output_is_noticed() -> None:
+    printed = "version  state\n1        passed, 2026-11-21 10:00:00 UTC\n2        blocked\n"
+    for right in (
+        printed,
+        "version state\n1 passed, 2025-01-02 03:04:05 UTC\n2 blocked\n",
+        "version state\n...\n2 blocked\n",
+        "...\n2 blocked\n",
+        "version state\n...\n",
+    ):
+        assert not not_printed(right, printed), right
+    for wrong in (
+        "version state\n1 passed, 2025-01-02 03:04:05 UTC\n",
+        "2 blocked\n",
+        "version state\n2 blocked\n",
+        "version state\n...\n3 blocked\n",
+        "...\n1 passed\n",
+        "...\n2 blocked\n...\nversion state\n",
+    ):
+        assert not_printed(wrong, printed), wrong
+    assert not not_printed("2 blocked\n", printed, part=True)
 
 
 @pytest.mark.parametrize("entry", NOT_RUN, ids=lambda entry: f"{entry['page']}-{entry['begins']}")

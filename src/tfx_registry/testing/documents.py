@@ -1,4 +1,4 @@
-"""Reads the code blocks of Markdown pages, so that a test can run what a page tells people to do.
+"""Reads the code blocks of Markdown pages, so that a test can do what a page says, and compare.
 
 A block is a fence with a language. A comment right before it tells a test what the reader sees from
 the context: `<!-- run: setup=demo exits=0,4 -->` has the options `setup` and `exits`.
@@ -12,12 +12,22 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Block", "Command", "blocks", "commands"]
+__all__ = ["Block", "Command", "blocks", "commands", "not_printed"]
 
 _BLOCK = re.compile(
     r"(?:^[ ]*<!-- run: (?P<options>.*?) -->\n+)?"
     r"^(?P<indent>[ ]*)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```[ ]*$",
     re.MULTILINE | re.DOTALL,
+)
+#: What is different each time, and what stands for it.
+_DIFFERENT = (
+    (re.compile(r"\x1b\[[\d;]*m"), ""),
+    (re.compile(r"\b\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?"), "TIME"),
+    (re.compile(r"\b[0-9a-f]{12,64}\b"), "DIGEST"),
+    (re.compile(r"\b[\d,]+ bytes\b"), "SIZE bytes"),
+    (re.compile(r"(?<![\w.])/[\w./-]*/(?=(demo_output|serving|models)\b)"), ""),
+    (re.compile(r"\u2500+"), "\u2500"),
+    (re.compile(r"\s+"), " "),
 )
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
@@ -89,3 +99,33 @@ def commands(block: Block) -> Iterator[Command]:
         if not row.rstrip().endswith("\\"):
             yield Command(" ".join(parts), first)
             parts = []
+
+
+def not_printed(shown: str, printed: str, *, part: bool = False) -> str:
+    """Compares what a page shows with what was printed.
+
+    Times, digests, sizes and folders are different each time, and so is how far columns are apart;
+    everything else counts. A line `...` stands for lines that the page leaves out.
+
+    Args:
+        shown: What the page shows.
+        printed: What was printed.
+        part: Whether the page may leave out what comes before and after, too.
+
+    Returns:
+        The first piece that was not printed there; "" where all was.
+    """
+    rest = _same(printed)
+    pieces = re.split(r"^\.\.\.\n", shown, flags=re.MULTILINE)
+    for at, piece in enumerate(map(_same, pieces)):
+        found = rest.find(piece)
+        if found < 0 or (found > 0 and at == 0 and not part):
+            return piece
+        rest = rest[found + len(piece) :]
+    return "" if part or not rest.strip() or not pieces[-1] else f"the end, before: {rest}"
+
+
+def _same(text: str) -> str:
+    for pattern, instead in _DIFFERENT:
+        text = pattern.sub(instead, text)
+    return text.strip()
