@@ -16,9 +16,8 @@ from tfx_registry.errors import (
     NotFoundError,
     RefusedError,
     RegistryError,
-    ServingDirectoryError,
 )
-from tfx_registry.operations import adopt, verify
+from tfx_registry.operations import verify
 from tfx_registry.testing.store_world import MODEL, MemoryStore, StoreWorld
 
 
@@ -110,13 +109,9 @@ def test_a_directory_is_for_one_model(quick: StoreWorld, memory: MemoryStore) ->
         quick.status()
 
 
-def test_what_is_not_possible_there_says_so_and_does_nothing(
-    quick: StoreWorld, memory: MemoryStore
-) -> None:
+def test_an_address_of_another_kind_is_refused(quick: StoreWorld, memory: MemoryStore) -> None:
     quick.promote()
     before = dict(memory.bucket.contents)
-    with pytest.raises(ServingDirectoryError, match="object store"):
-        adopt(quick.registry, MODEL, quick.url)
     with pytest.raises(InvalidUriError, match="not hdfs://"):
         promote(quick.registry, MODEL, 1, "hdfs://host/penguin")
     assert memory.bucket.contents == before

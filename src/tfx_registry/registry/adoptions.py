@@ -8,7 +8,7 @@ from collections.abc import Collection
 from tfx_registry import names
 from tfx_registry.errors import RefusedError
 from tfx_registry.inspection import describe_model
-from tfx_registry.records import Head, Version
+from tfx_registry.records import Head, ModelFacts, Version
 from tfx_registry.registry.events import Adopted, Payload, Registered
 from tfx_registry.registry.writer import RegistryWriter
 
@@ -25,6 +25,7 @@ class Adoptions(RegistryWriter):
         number: int,
         destination: str,
         *,
+        facts: ModelFacts | None = None,
         actor: str | None = None,
         reason: str = "",
     ) -> Version:
@@ -35,6 +36,7 @@ class Adoptions(RegistryWriter):
             path: The SavedModel directory.
             number: Its number; the next registration gets one that is higher.
             destination: The serving base directory that it lies in.
+            facts: What was read of it; None means that it is read now.
             actor: Who.
             reason: Why.
 
@@ -47,7 +49,7 @@ class Adoptions(RegistryWriter):
         """
         names.check_model_name(model)
         names.check_version_number(number)
-        facts = describe_model(path)
+        facts = facts or describe_model(path)
 
         def plan(head: Head | None) -> Payload | None:
             known = self._store.read_versions(model, [number]).get(number)

@@ -79,7 +79,7 @@ class StoreWorld:
                 if not seen.loadable:
                     found[number] = "loads in vain"
                     continue
-                files = [hash_stored(view.bucket, p, o) for p, o in seen.objects.items()]
+                files = [hash_stored(view.bucket, p, seen.objects[p]) for p in seen.counted]
                 digest = combine([FileDigest(f.path, f.size_bytes, f.sha256) for f in files])
                 known = self.registry.known_versions(MODEL, [number]).get(number)
                 if known is not None:

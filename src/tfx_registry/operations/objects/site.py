@@ -36,6 +36,7 @@ from tfx_registry.serving.receipts import Bytes, BytesCheck
 __all__ = [
     "ObjectSite",
     "check_object_owner",
+    "hash_visible",
     "held_elsewhere",
     "held_in_stores",
     "model_at",
@@ -107,6 +108,10 @@ class ObjectSite:
         record = self.record(version)
         if record is not None:
             return record
+        visible = hash_visible(self.directory, version)
+        if visible is not None:
+            self.directory.keep(version.number, visible)
+            return visible
         for source in version_sources(version, self.head(), self.destination):
             with source as path:
                 try:
@@ -237,15 +242,32 @@ def object_state(directory: ObjectView, version: Version, *, hash_all: bool = Fa
         return BytesCheck(Bytes.MISSING, detail=f"{left} saved_model.pb")
     record = directory.record(version.number, version.facts.manifest)
     if record is None:
-        files: list[Blob] = [
-            hash_stored(directory.bucket, path, stored) for path, stored in seen.objects.items()
-        ]
-        right = VersionRecord(tuple(sorted(files))).digest.manifest == version.facts.manifest
+        right = hash_visible(directory, version) is not None
         detail = "" if right else "its manifest digest is not the registered one"
         return BytesCheck(Bytes.RIGHT if right else Bytes.CHANGED, hashed=True, detail=detail)
     wrong = directory.difference(seen, record, read=hash_all)
     state = Bytes.CHANGED if wrong else Bytes.RIGHT
     return BytesCheck(state, hashed=hash_all, detail=wrong)
+
+
+def hash_visible(directory: ObjectView, version: Version) -> VersionRecord | None:
+    """Reads what a server would load as a version.
+
+    Args:
+        directory: The directory.
+        version: The version.
+
+    Returns:
+        Its files; None where they are not those of the version, or cannot be loaded.
+    """
+    seen = directory.look(str(version.number))
+    if not seen.loadable:
+        return None
+    files: list[Blob] = [
+        hash_stored(directory.bucket, path, seen.objects[path]) for path in seen.counted
+    ]
+    record = VersionRecord(tuple(sorted(files)))
+    return record if record.digest.manifest == version.facts.manifest else None
 
 
 def version_sources(
@@ -262,7 +284,8 @@ def version_sources(
         Context managers of local directories, to which what lies in a store is downloaded. They
         need not exist, and nobody has compared their bytes.
     """
-    yield _local(version.uri)
+    if version.uri != f"{here}/{version.number}":  # as of what was adopted
+        yield _local(version.uri)
     for destination in head.deployments:
         if destination != here:
             yield _local(f"{destination}/{version.number}")

@@ -106,7 +106,7 @@ def _bytes(
 def _looks_right(seen: Seen, wanted: object) -> bool:
     """Compares what a listing says; reads nothing."""
     files = dict(wanted)  # type: ignore[call-overload]
-    objects = {path: stored for path, stored in seen.objects.items() if not path.endswith("/")}
+    objects = {path: seen.objects[path] for path in seen.counted}
     return objects.keys() == files.keys() and all(
         stored.size_bytes == files[path].size_bytes
         and (not stored.md5 or not files[path].md5 or stored.md5 == files[path].md5)

@@ -33,7 +33,8 @@ def places_in_stores(
         ServingDirectoryError: A store refuses.
         StoreUnavailableError: It does not answer.
     """
-    if is_object_url(version.uri):
+    own = {f"{destination}/{version.number}" for destination in destinations}
+    if is_object_url(version.uri) and version.uri not in own:
         yield _registered_from(version)
     for destination in destinations:
         view, path = (

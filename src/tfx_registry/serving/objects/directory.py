@@ -26,13 +26,14 @@ from tfx_registry.serving.objects.bucket import Bucket, open_bucket
 from tfx_registry.serving.objects.lease import Lease, hold_lease
 from tfx_registry.serving.objects.options import ObjectOptions
 from tfx_registry.serving.objects.records import (
+    Blob,
     VersionRecord,
     blob_matches,
     hash_local,
     upload_blobs,
 )
 from tfx_registry.serving.objects.urls import ObjectUrl
-from tfx_registry.serving.objects.view import BLOBS, STATE, WITHDRAWN, ObjectView, Seen
+from tfx_registry.serving.objects.view import BLOBS, STATE, WITHDRAWN, ObjectView, Seen, is_mark
 from tfx_registry.serving.source import scan_source
 
 __all__ = ["ObjectDirectory", "hold_directory"]
@@ -111,12 +112,44 @@ class ObjectDirectory(ObjectView):
             self.bucket, self.url.key(BLOBS), root, record, progress or (lambda _: None),
             self._step,
         )  # fmt: skip
+        self._note(number, record)
+        return record
+
+    def keep(self, number: int, record: VersionRecord) -> None:
+        """Keeps the bytes of a visible version out of sight, too; they do not pass through here.
+
+        Args:
+            number: The version; it is visible.
+            record: Its files.
+
+        Raises:
+            IntegrityError: What lies there is not what the record says.
+        """
+        seen, contents = self.look(str(number)), {file.sha256: file for file in record.files}
+
+        def keep(file: Blob) -> None:
+            stored = seen.objects.get(file.path)
+            if stored is None:
+                raise _changed(self.url, number, f"{file.path!r} is gone")
+            self._step()
+            self.bucket.copy(stored.key, self.blob_key(file), file.size_bytes)
+            (copy,) = self.bucket.objects(self.blob_key(file))
+            if not blob_matches(self.bucket, copy, file, read=False):
+                self.bucket.delete([copy.key])
+                raise _changed(self.url, number, f"{file.path!r} has other bytes")
+
+        there = {stored.key for stored in self.bucket.objects(self.url.key(BLOBS))}
+        missing = [file for file in contents.values() if self.blob_key(file) not in there]
+        for_each(keep, missing, self.bucket.options.parallel)
+        self._note(number, record)
+
+    def _note(self, number: int, record: VersionRecord) -> None:
+        """Writes the record of a version, whose bytes lie here."""
+        key, manifest = self.record_key(number), record.digest.manifest
         self._step()
-        key = self.record_key(number)
         if not self.bucket.create(key, record.to_json()) and self.record(number, manifest) is None:
             self.bucket.delete([key])  # a damaged one, or another's
             self.bucket.create(key, record.to_json())
-        return record
 
     def show(self, number: int, record: VersionRecord) -> bool:
         """Makes a version visible whose bytes lie here.
@@ -135,7 +168,7 @@ class ObjectDirectory(ObjectView):
         if seen.loadable:
             self._check_same(number, seen, record)
             return False
-        if strange := sorted(seen.objects.keys() - record.by_path.keys()):
+        if strange := sorted(seen.counted - record.by_path.keys()):
             raise _occupied(self.url, number, f"{strange[0]!r} lies there already")
         others = [file for file in record.files if file.path != SAVED_MODEL_FILE]
 
@@ -173,7 +206,10 @@ class ObjectDirectory(ObjectView):
         known = record.by_path if record is not None else {}
         keep = [
             path for path, stored in seen.objects.items()
-            if path not in known or not blob_matches(self.bucket, stored, known[path], read=False)
+            if not is_mark(path) and (
+                path not in known
+                or not blob_matches(self.bucket, stored, known[path], read=False)
+            )
         ]  # fmt: skip
         aside = self._aside(name)
 
@@ -196,7 +232,9 @@ class ObjectDirectory(ObjectView):
         seen, aside = self.look(str(number)), self._aside(str(number))
         for path, stored in seen.objects.items():
             file = record.by_path.get(path)
-            if file is not None and blob_matches(self.bucket, stored, file, read=True):
+            if is_mark(path) or (
+                file is not None and blob_matches(self.bucket, stored, file, read=True)
+            ):
                 continue
             self._step()
             self.bucket.copy(stored.key, aside + path, stored.size_bytes)
@@ -298,6 +336,14 @@ def _check_key(url: ObjectUrl, path: str) -> None:
             "export the model with other names",
         ) from error  # fmt: skip
     url.key(path)
+
+
+def _changed(url: ObjectUrl, number: int, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"cannot keep a copy of '{url}/{number}'",
+        f"it was changed while it was read: {why}",
+        "find out who writes there, and repeat it",
+    )
 
 
 def _occupied(url: ObjectUrl, number: int, why: str) -> IntegrityError:

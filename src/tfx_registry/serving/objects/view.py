@@ -16,7 +16,7 @@ from tfx_registry.serving.objects.options import ObjectOptions
 from tfx_registry.serving.objects.records import Blob, VersionRecord, blob_matches
 from tfx_registry.serving.objects.urls import ObjectUrl
 
-__all__ = ["BLOBS", "STATE", "VERSIONS", "WITHDRAWN", "ObjectView", "Seen"]
+__all__ = ["BLOBS", "STATE", "VERSIONS", "WITHDRAWN", "ObjectView", "Seen", "is_mark"]
 
 STATE = f"{STATE_DIRECTORY}/"
 BLOBS = f"{STATE}blobs/"
@@ -40,6 +40,22 @@ class Seen:
     def loadable(self) -> bool:
         """Whether a server would try to load it and get beyond the first step."""
         return SAVED_MODEL_FILE in self.objects
+
+    @property
+    def counted(self) -> set[str]:
+        """The paths that count as files of a version: no marks of folders, as consoles make them.
+
+        TensorFlow makes them, too, where TFX Pusher publishes to `gs://`.
+        """
+        return {
+            path for path in self.objects
+            if path.partition("/")[0] not in IGNORED_AT_TOP and not is_mark(path)
+        }  # fmt: skip
+
+
+def is_mark(path: str) -> bool:
+    """Tells whether an object below a version is the mark of a folder, by its relative path."""
+    return not path or path.endswith("/")
 
 
 class ObjectView:
@@ -130,11 +146,7 @@ class ObjectView:
             record: The version.
             read: Whether to read and hash everything.
         """
-        wanted = record.by_path
-        counted = {
-            path for path in seen.objects
-            if path.partition("/")[0] not in IGNORED_AT_TOP and not path.endswith("/")
-        }  # fmt: skip
+        wanted, counted = record.by_path, seen.counted
         if extra := sorted(counted - wanted.keys()):
             return f"{extra[0]!r} does not belong to it"
         if missing := sorted(wanted.keys() - counted):
