@@ -24,7 +24,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from tfx_registry import ModelRegistry, syscalls
 from tfx_registry.errors import ConflictError, InvalidUriError, StoreUnavailableError
-from tfx_registry.registry import sqlite_file
+from tfx_registry.registry import sqlite_file, sqlite_turn
 from tfx_registry.registry.uri import RegistryUri
 
 
@@ -324,7 +324,7 @@ def test_nothing_is_written_into_a_file_that_is_gone(
 def test_writers_of_a_log_take_turns(path: Path, plain_model: Path) -> None:
     register(f"sqlite:///{path}?journal=wal", plain_model)
     with ModelRegistry.open(f"sqlite:///{path}") as registry:
-        opened = sqlite_file.opened(path)
+        opened = sqlite_turn.opened(path)
         inside, seen = threading.Event(), []
 
         def other() -> None:
@@ -334,7 +334,7 @@ def test_writers_of_a_log_take_turns(path: Path, plain_model: Path) -> None:
 
         thread = threading.Thread(target=other)
         thread.start()
-        with sqlite_file.turn(path, opened):
+        with sqlite_turn.turn(path, opened):
             inside.set()
             thread.join(timeout=0.3)
             assert thread.is_alive()
@@ -346,12 +346,12 @@ def test_writers_of_a_log_take_turns(path: Path, plain_model: Path) -> None:
 def test_a_writer_that_keeps_its_turn_is_a_conflict(
     path: Path, plain_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_file, "_TURN_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite_turn, "_TURN_SECONDS", 0.01)
     register(f"sqlite:///{path}?journal=wal", plain_model)
     with ModelRegistry.open(f"sqlite:///{path}") as registry:
         registry._retry_seconds = 0.05
         with (
-            sqlite_file.turn(path, sqlite_file.opened(path)),
+            sqlite_turn.turn(path, sqlite_turn.opened(path)),
             pytest.raises(ConflictError, match="another process has kept its turn") as raised,
         ):
             registry.register("penguin", plain_model)

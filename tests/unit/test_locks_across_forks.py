@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tfx_registry.registry import sqlite_file
+from tfx_registry.registry import sqlite_turn
 from tfx_registry.serving.model_config_file import ModelConfigFile
 from tfx_registry.serving.publish import ServingDirectory
 
@@ -23,8 +23,8 @@ def turn(folder: Path) -> tuple[Lock, Path]:
     path = folder / "r.sqlite"
     path.write_bytes(b"")
     path.with_name("r.sqlite-wal").write_bytes(b"")
-    opened = sqlite_file.opened(path)
-    return lambda: sqlite_file.turn(path, opened), folder / "r.sqlite-writers"
+    opened = sqlite_turn.opened(path)
+    return lambda: sqlite_turn.turn(path, opened), folder / "r.sqlite-writers"
 
 
 def directory(folder: Path) -> tuple[Lock, Path]:

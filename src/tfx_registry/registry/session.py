@@ -11,7 +11,6 @@ import contextlib
 import logging
 import os
 import random
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,7 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from tfx_registry.errors import StoreUnavailableError
-from tfx_registry.registry import sqlite_file
+from tfx_registry.registry import sqlite_file, sqlite_log, sqlite_turn
 from tfx_registry.registry.connections import connection_config, read_password
 from tfx_registry.registry.forks import Forkable
 from tfx_registry.registry.probe import (
@@ -34,7 +33,14 @@ from tfx_registry.registry.probe import (
     judge_tables,
     probe,
 )
-from tfx_registry.registry.signs import Sign, looks_like_a_race, looks_lost, read_sign
+from tfx_registry.registry.session_errors import (
+    cannot_open,
+    missing_database,
+    open_problem,
+    several_names,
+    unavailable,
+)
+from tfx_registry.registry.signs import Sign, looks_like_a_race, read_sign
 from tfx_registry.registry.store import AppendConflict
 from tfx_registry.registry.uri import RegistryUri
 
@@ -93,7 +99,7 @@ class Session(Forkable):
         self._file = Path(os.path.realpath(uri.path)) if uri.scheme == "sqlite" else None
         #: How the file stood, where it is read as one that nobody changes.
         self._fixed: sqlite_file.Stamp | None = None
-        self._opened = sqlite_file.Opened(None, None)
+        self._opened = sqlite_turn.Opened(None, None)
         self._store = self._connect(down_seconds=0.0)
         # Later there is a database. If it is gone then, somebody wanted that.
         self._create = False
@@ -127,7 +133,7 @@ class Session(Forkable):
                 changed = self._changed_meanwhile(store)
                 if (sign is Sign.OTHER and not changed) or time.monotonic() > deadline:
                     self._drop(store)
-                    raise self._unavailable(error) from error
+                    raise unavailable(self.uri, error) from error
             time.sleep(delay * random.uniform(0.5, 1.5))
             delay = min(delay * 2, 0.5)
 
@@ -151,27 +157,29 @@ class Session(Forkable):
             with self._turn():
                 result = function(store)
             if self._file is not None and self._opened.log is None:
-                self._opened = sqlite_file.opened(self._file)  # somebody gave it a log meanwhile
-        except sqlite_file.Busy as busy:
+                self._opened = sqlite_turn.opened(self._file)  # somebody gave it a log meanwhile
+        except sqlite_turn.Busy as busy:
             raise AppendConflict(
                 str(busy), why=str(busy),
                 todo=f"see which one with 'fuser -v {self._file}-writers': one that is stopped or "
                 "hangs must go on or end; nothing was written",
             ) from busy  # fmt: skip
-        except sqlite_file.GoneError as error:
+        except sqlite_turn.NamesError as error:
+            raise several_names(self.uri, error) from error
+        except sqlite_turn.GoneError as error:
             self._drop(store)
-            raise self._unavailable(
-                RuntimeError(f"{error} was deleted or replaced while it was open")
+            raise unavailable(
+                self.uri, RuntimeError(f"{error} was deleted or replaced while it was open")
             ) from error
         except OSError as error:
-            raise self._unavailable(error) from error
+            raise unavailable(self.uri, error) from error
         except _ERRORS as error:
             sign = self._judge(store, error)
             self._lost_writes = self._lost_writes + 1 if sign is Sign.LOST else 0
             if sign is Sign.OTHER or self._lost_writes >= _MAX_LOST_WRITES:
                 # On SQLite, for one, a full disk leaves it in a transaction that never ends.
                 self._drop(store)
-                raise self._unavailable(error) from error
+                raise unavailable(self.uri, error) from error
             raise AppendConflict(str(error)) from error
         self._lost_writes = 0
         return result
@@ -202,7 +210,7 @@ class Session(Forkable):
     def _turn(self) -> contextlib.AbstractContextManager[None]:
         if self._file is None:
             return contextlib.nullcontext()
-        return sqlite_file.turn(self._file, self._opened)
+        return sqlite_turn.turn(self._file, self._opened)
 
     def _drop(self, store: Any) -> None:
         with self._lock:
@@ -236,7 +244,7 @@ class Session(Forkable):
             waited = time.monotonic() - started
             if isinstance(found, Problem):
                 if not found.passes or waited > down_seconds:
-                    raise self._cannot_open(found)
+                    raise cannot_open(self.uri, found)
             else:
                 try:
                     return self._open(password, found)
@@ -244,15 +252,15 @@ class Session(Forkable):
                     limit = _open_limit(error, down_seconds)
                     if waited > limit:
                         problem = explain_missing_tables(self.uri, password, str(error))
-                        problem = problem or _open_problem(self.uri, found, error)
-                        raise self._cannot_open(problem) from error
+                        problem = problem or open_problem(self.uri, found, error)
+                        raise cannot_open(self.uri, problem) from error
             time.sleep(delay * random.uniform(0.5, 1.5))
             delay = min(delay * 1.6, 0.5)
 
     def _open(self, password: str, found: Database) -> Any:
         if self._file is not None:
             store = self._open_file(self._file, found)
-            self._opened = sqlite_file.opened(self._file)
+            self._opened = sqlite_turn.opened(self._file)
             return store
         create = self._create and found is not Database.READY
         store = metadata_store.MetadataStore(connection_config(self.uri, password, create=create))
@@ -266,18 +274,7 @@ class Session(Forkable):
         found = probe(self.uri, password) if file is None else self._look_at_file(file)
         if self._create or found not in (Database.MISSING, Database.EMPTY):
             return found
-        missing = found is Database.MISSING
-        if self.uri.scheme == "sqlite":
-            return Problem(
-                "the database file does not exist" if missing else "the database file is empty",
-                "check the path (three slashes mean relative to the working directory), or "
-                "register a first version to create it",
-            )
-        name = self.uri.database
-        return Problem(
-            f"the database {name!r} " + ("does not exist" if missing else "is empty"),
-            f"check the name, or create it (CREATE DATABASE {name}) and register a first version",
-        )
+        return missing_database(self.uri, found)
 
     def _look_at_file(self, path: Path) -> Database | Problem:
         self._fixed = None
@@ -291,6 +288,8 @@ class Session(Forkable):
             return Problem("the path is not that of a file", "name a file")
         if path.stat().st_size == 0:
             return Database.EMPTY
+        if problem := sqlite_log.log_problem(path):
+            return problem
         # To open it for reading costs 2 ms, and changes nothing whatever it is.
         config = connection_config(self.uri, "", create=False)
         config.sqlite.filename_uri = str(path)
@@ -323,43 +322,13 @@ class Session(Forkable):
             return store
         if found is Database.EMPTY and not journal and sqlite_file.takes_wal(path.parent):
             journal = "wal"
-        if journal and (journal == "wal") is not sqlite_file.is_wal(path):
+        if journal and (journal == "wal") is not sqlite_turn.is_wal(path):
             del store  # it holds a lock on the file
             problem = sqlite_file.set_journal(path, journal)
             if problem is not None and self.uri.option("journal"):
-                raise self._cannot_open(problem)
+                raise cannot_open(self.uri, problem)
             store = metadata_store.MetadataStore(config)
         return store
-
-    # Errors
-
-    def _cannot_open(self, problem: Problem) -> StoreUnavailableError:
-        return StoreUnavailableError(
-            f"cannot open the registry at {self.uri}", problem.why, problem.todo
-        )
-
-    def _unavailable(self, error: Exception) -> StoreUnavailableError:
-        text = " ".join(str(error).split()) or type(error).__name__
-        if re.search(r"readonly|read-only|read only", text, re.IGNORECASE):
-            why, todo = "it cannot be written", "let this user write to it and to its folder"
-        elif re.search(
-            r"disk is full|no space left|is full|could not extend|disk space", text, re.IGNORECASE
-        ):
-            why, todo = "its disk is full", "free some space"
-        elif re.search(r"command denied|permission denied|access denied", text, re.IGNORECASE):
-            why = f"this user may not write to it ({_end(text)})"
-            todo = "let an administrator give the user all rights on the database"
-        elif looks_lost(text) and self.uri.scheme == "mysql":
-            why = f"the connection is lost each time ({_cut(text)})"
-            todo = "look into the log of the server; max_allowed_packet may be too small"
-        else:
-            why = _end(text)
-            todo = "check that it is a database of ML Metadata, readable and writable"
-        return StoreUnavailableError(
-            f"the registry at {self.uri} did not answer",
-            why,
-            f"{todo}; then repeat: nothing was half-written",
-        )
 
 
 #: Connections of a parent process, kept so that nothing closes them.
@@ -373,38 +342,3 @@ def _open_limit(error: Exception, down_seconds: float) -> float:
         # Looking at the server has just worked. But gRPC remembers that nobody listened before.
         return max(down_seconds, _LOST_SECONDS)
     return _RACE_SECONDS if looks_like_a_race(error) else -1.0
-
-
-def _open_problem(uri: RegistryUri, found: Database, error: Exception) -> Problem:
-    why = _cut(" ".join(str(error).split()))
-    if found is Database.MISSING and uri.scheme != "sqlite":
-        return Problem(
-            f"the database {uri.database!r} does not exist, and the user {uri.user!r} could not "
-            f"create it ({why})",
-            f"let an administrator run: CREATE DATABASE {uri.database}, and give the user all "
-            "rights on it",
-        )
-    if uri.scheme == "postgresql" and not str(error).partition("error:")[2].strip():
-        # What libpq says is lost. Logging in with the same values has just worked, with TLS.
-        return Problem(
-            "the server lets this user in, but the PostgreSQL client inside ML Metadata could not "
-            "connect; the one in the wheels of 1.16 and 1.21 knows no TLS",
-            "use sslmode=disable or prefer with a server that allows it, and protect the way "
-            "there with a tunnel, or connect to an ML Metadata server (grpc://) with TLS",
-        )
-    if uri.options:
-        return Problem(f"ML Metadata could not connect ({why})", "check the TLS options of the URI")
-    return Problem(
-        f"ML Metadata could not open it ({why})",
-        "check that it is a database of ML Metadata, and that this user may read, write and make "
-        "tables there",
-    )
-
-
-def _end(text: str) -> str:
-    """Cuts text from the front: ML Metadata repeats the request before it says what is wrong."""
-    return text if len(text) <= 300 else "..." + text[-297:]
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 300 else text[:297] + "..."
