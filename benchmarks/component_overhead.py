@@ -26,11 +26,13 @@ import tensorflow_model_analysis as tfma
 from report import Sample
 from tfx import v1 as tfx
 
+from tfx_registry.pipelines.csv_files import EVAL_SPLIT, TRAIN_SPLIT
 from tfx_registry.pipelines.options import IN_MEMORY_BEAM_ARGS, RunOptions, build_pipeline
-from tfx_registry.pipelines.penguin.data import EVAL_SPLIT, TRAIN_SPLIT, write_penguin_csv
+from tfx_registry.pipelines.penguin.data import write_penguin_csv
 from tfx_registry.pipelines.penguin.evaluation import eval_config
 from tfx_registry.pipelines.penguin.hyperparameters import Hyperparameters
 from tfx_registry.pipelines.penguin.pipeline import RUN_FN
+from tfx_registry.pipelines.wiring import push_destination, read_csv
 
 _HYPERPARAMETERS = Hyperparameters(epochs=20)
 _TARGET_SECONDS = 3.0
@@ -46,20 +48,12 @@ def with_registry(root: Path) -> Any:
 def with_pusher(root: Path) -> Any:
     """Builds the same pipeline with what TFX has for the purpose."""
     components = tfx.components
-    split = tfx.proto.Input.Split
-    data = write_penguin_csv(root / "data")
-    example_gen = components.CsvExampleGen(
-        input_base=str(data.root),
-        input_config=tfx.proto.Input(
-            splits=[split(name=n, pattern=f"{n}/*.csv") for n in (TRAIN_SPLIT, EVAL_SPLIT)]
-        ),
-    )
-    statistics_gen = components.StatisticsGen(examples=example_gen.outputs["examples"])
-    schema_gen = components.SchemaGen(statistics=statistics_gen.outputs["statistics"])
+    data = read_csv(str(write_penguin_csv(root / "data").root))
+    examples, schema = data.example_gen.outputs["examples"], data.schema_gen.outputs["schema"]
     trainer = components.Trainer(
         run_fn=RUN_FN,
-        examples=example_gen.outputs["examples"],
-        schema=schema_gen.outputs["schema"],
+        examples=examples,
+        schema=schema,
         train_args=tfx.proto.TrainArgs(splits=[TRAIN_SPLIT]),
         eval_args=tfx.proto.EvalArgs(splits=[EVAL_SPLIT]),
         custom_config=_HYPERPARAMETERS.to_mapping(),
@@ -70,34 +64,22 @@ def with_pusher(root: Path) -> Any:
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
     ).with_id("latest_blessed_model_resolver")
     evaluator = components.Evaluator(
-        examples=example_gen.outputs["examples"],
+        examples=examples,
         example_splits=[EVAL_SPLIT],
         model=trainer.outputs["model"],
         baseline_model=resolver.outputs["model"],
         eval_config=_with_threshold(eval_config()),
-        schema=schema_gen.outputs["schema"],
+        schema=schema,
     )
     pusher = components.Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(
-                base_directory=str(root / "serving" / "penguin")
-            )
-        ),
+        push_destination=push_destination(str(root / "serving" / "penguin")),
     )
     return tfx.dsl.Pipeline(
         pipeline_name="penguin",
         pipeline_root=str(root / "pipeline"),
-        components=[
-            example_gen,
-            statistics_gen,
-            schema_gen,
-            trainer,
-            resolver,
-            evaluator,
-            pusher,
-        ],
+        components=[*data, trainer, resolver, evaluator, pusher],
         enable_cache=False,
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             str(root / "metadata.sqlite")

@@ -1,4 +1,4 @@
-"""Raw data as CSV files that TFX recognises as unchanged when they are.
+"""Raw data as CSV files, one for each split, that TFX recognises as unchanged when they are.
 
 What this module promises:
 
@@ -13,12 +13,70 @@ import io
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["to_csv", "write_if_changed"]
+__all__ = [
+    "EVAL_SPLIT",
+    "TRAIN_SPLIT",
+    "SplitFiles",
+    "to_csv",
+    "write_if_changed",
+    "write_splits",
+]
+
+TRAIN_SPLIT = "train"
+EVAL_SPLIT = "eval"
+
+Rows = Sequence[Mapping[str, str]]
 
 
-def to_csv(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> bytes:
+@dataclass(frozen=True)
+class SplitFiles:
+    """Where the two files of a data set are.
+
+    Attributes:
+        root: The directory to give to `CsvExampleGen` as `input_base`.
+        train: The CSV file of the training split, below `root`.
+        eval: The CSV file of the evaluation split, below `root`.
+    """
+
+    root: Path
+    train: Path
+    eval: Path
+
+
+def write_splits(
+    directory: str | os.PathLike[str],
+    file_name: str,
+    columns: Sequence[str],
+    train: Rows,
+    evaluation: Rows,
+) -> SplitFiles:
+    """Writes a data set as `train/FILE_NAME` and `eval/FILE_NAME`.
+
+    Args:
+        directory: Where to write; made if it does not exist. Files already there with the right
+            content are not touched.
+        file_name: Name of both files.
+        columns: The columns, in their order.
+        train: The rows of the training split, column to text.
+        evaluation: Those of the evaluation split.
+
+    Returns:
+        The paths of what is now there.
+
+    Raises:
+        OSError: The directory cannot be written.
+    """
+    root = Path(directory)
+    files = SplitFiles(root, root / TRAIN_SPLIT / file_name, root / EVAL_SPLIT / file_name)
+    write_if_changed(files.train, to_csv(columns, train))
+    write_if_changed(files.eval, to_csv(columns, evaluation))
+    return files
+
+
+def to_csv(columns: Sequence[str], rows: Rows) -> bytes:
     """Writes rows as CSV with a header and Unix line ends.
 
     Args:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfx_registry import ModelRegistry
+from tfx_registry.pipelines.csv_files import EVAL_SPLIT
 from tfx_registry.pipelines.demo.directory import DemoDirectory
 from tfx_registry.pipelines.demo.progress import Reporter, Stages, StageTime
 from tfx_registry.pipelines.options import RunOptions, build_pipeline, hidden_arguments
-from tfx_registry.pipelines.penguin.data import EVAL_SPLIT, FILE_NAME
+from tfx_registry.pipelines.penguin.data import FILE_NAME
 from tfx_registry.pipelines.penguin.hyperparameters import Hyperparameters
 from tfx_registry.records import Verdict, Version
 

@@ -20,10 +20,9 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from tfx_registry.pipelines.csv_files import to_csv, write_if_changed
+from tfx_registry.pipelines.csv_files import SplitFiles, write_splits
 
 COLUMNS: tuple[str, ...] = (
     "species",
@@ -40,29 +39,12 @@ COLUMNS: tuple[str, ...] = (
 STRATA_COLUMNS: tuple[str, ...] = ("island", "sex")
 """The columns whose combinations have the same share in both splits."""
 
-TRAIN_SPLIT = "train"
-EVAL_SPLIT = "eval"
 FILE_NAME = "penguins.csv"
 
 _MISSING = "NA"
 _EVAL_EVERY = 3
 
 Row = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class PenguinPaths:
-    """Where the two files of the data set are.
-
-    Attributes:
-        root: The directory to give to `CsvExampleGen` as `input_base`.
-        train: The CSV file of the training split, below `root`.
-        eval: The CSV file of the evaluation split, below `root`.
-    """
-
-    root: Path
-    train: Path
-    eval: Path
 
 
 def read_penguins() -> list[dict[str, str]]:
@@ -113,7 +95,7 @@ def split_penguins(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     return train, evaluation
 
 
-def write_penguin_csv(directory: str | os.PathLike[str]) -> PenguinPaths:
+def write_penguin_csv(directory: str | os.PathLike[str]) -> SplitFiles:
     """Writes the penguins as `train/penguins.csv` and `eval/penguins.csv`.
 
     Args:
@@ -127,12 +109,7 @@ def write_penguin_csv(directory: str | os.PathLike[str]) -> PenguinPaths:
         ModuleNotFoundError: `palmerpenguins` is not installed.
         OSError: The directory cannot be written.
     """
-    root = Path(directory)
-    paths = PenguinPaths(root, root / TRAIN_SPLIT / FILE_NAME, root / EVAL_SPLIT / FILE_NAME)
-    train, evaluation = split_penguins(read_penguins())
-    write_if_changed(paths.train, to_csv(COLUMNS, train))
-    write_if_changed(paths.eval, to_csv(COLUMNS, evaluation))
-    return paths
+    return write_splits(directory, FILE_NAME, COLUMNS, *split_penguins(read_penguins()))
 
 
 @contextlib.contextmanager

@@ -25,10 +25,11 @@ from tfx_registry.components import (
     VersionGate,
 )
 from tfx_registry.gate import GatePolicy
-from tfx_registry.pipelines.penguin.data import EVAL_SPLIT, TRAIN_SPLIT
+from tfx_registry.pipelines.csv_files import EVAL_SPLIT, TRAIN_SPLIT
 from tfx_registry.pipelines.penguin.evaluation import eval_config
 from tfx_registry.pipelines.penguin.hyperparameters import Hyperparameters
 from tfx_registry.pipelines.penguin.policy import default_policy
+from tfx_registry.pipelines.wiring import Data, push_destination, read_csv
 
 RUN_FN = "tfx_registry.pipelines.penguin.trainer.run_fn"
 """The training function, by its path: no user module has to be packed."""
@@ -78,14 +79,11 @@ def create_pipeline(
         The pipeline.
     """
     settings = (hyperparameters or Hyperparameters()).to_mapping()
-    components = tfx.components
-    example_gen = components.CsvExampleGen(input_base=data_root, input_config=_input_config())
-    statistics_gen = components.StatisticsGen(examples=example_gen.outputs["examples"])
-    schema_gen = components.SchemaGen(statistics=statistics_gen.outputs["statistics"])
-    trainer = components.Trainer(
+    data = read_csv(data_root)
+    trainer = tfx.components.Trainer(
         run_fn=RUN_FN,
-        examples=example_gen.outputs["examples"],
-        schema=schema_gen.outputs["schema"],
+        examples=data.example_gen.outputs["examples"],
+        schema=data.schema_gen.outputs["schema"],
         train_args=tfx.proto.TrainArgs(splits=[TRAIN_SPLIT]),
         eval_args=tfx.proto.EvalArgs(splits=[EVAL_SPLIT]),
         custom_config=settings,
@@ -95,15 +93,13 @@ def create_pipeline(
         model_name=model_name,
         registry=registry_uri,
         lineage={
-            "examples": example_gen.outputs["examples"],
-            "schema": schema_gen.outputs["schema"],
+            "examples": data.example_gen.outputs["examples"],
+            "schema": data.schema_gen.outputs["schema"],
         },
         description=description,
         hyperparameters={name: value for name, value in settings.items() if value is not None},
     )
-    deciding = _deciding(
-        gate_evaluates, example_gen, schema_gen, trainer, registry_uri, model_name, alias
-    )
+    deciding = _deciding(gate_evaluates, data, trainer, registry_uri, model_name, alias)
     gate = VersionGate(
         model_version=registrar.outputs["model_version"],
         model=trainer.outputs["model"],
@@ -116,9 +112,7 @@ def create_pipeline(
         model=trainer.outputs["model"],
         model_version=registrar.outputs["model_version"],
         blessing=gate.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=serving_dir)
-        ),
+        push_destination=push_destination(serving_dir),
         registry=registry_uri,
         alias=alias,
     )
@@ -126,9 +120,7 @@ def create_pipeline(
         pipeline_name=pipeline_name,
         pipeline_root=pipeline_root,
         components=[
-            example_gen,
-            statistics_gen,
-            schema_gen,
+            *data,
             trainer,
             registrar,
             *deciding.components,
@@ -150,35 +142,26 @@ class _Deciding(NamedTuple):
 
 def _deciding(
     gate_evaluates: bool,
-    example_gen: Any,
-    schema_gen: Any,
+    data: Data,
     trainer: Any,
     registry_uri: str | None,
     model_name: str,
     alias: str,
 ) -> _Deciding:
-    data = {
-        "examples": example_gen.outputs["examples"],
+    evaluating = {
+        "examples": data.example_gen.outputs["examples"],
         "example_splits": [EVAL_SPLIT],
-        "schema": schema_gen.outputs["schema"],
+        "schema": data.schema_gen.outputs["schema"],
         "eval_config": eval_config(),
     }
     if gate_evaluates:
-        return _Deciding(data)
+        return _Deciding(evaluating)
     resolver = tfx.dsl.Resolver(
         strategy_class=ProductionModelStrategy,
         config={"registry": registry_uri, "model_name": model_name, "alias": alias},
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
     ).with_id(RESOLVER_ID)
     evaluator = tfx.components.Evaluator(
-        model=trainer.outputs["model"], baseline_model=resolver.outputs["model"], **data
+        model=trainer.outputs["model"], baseline_model=resolver.outputs["model"], **evaluating
     )
     return _Deciding({"evaluation": evaluator.outputs["evaluation"]}, (resolver, evaluator))
-
-
-def _input_config() -> tfx.proto.Input:
-    """Returns the splits of the raw data, one folder each."""
-    split = tfx.proto.Input.Split
-    return tfx.proto.Input(
-        splits=[split(name=name, pattern=f"{name}/*.csv") for name in (TRAIN_SPLIT, EVAL_SPLIT)]
-    )

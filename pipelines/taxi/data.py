@@ -29,10 +29,8 @@ import os
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from tfx_registry.pipelines.csv_files import to_csv, write_if_changed
+from tfx_registry.pipelines.csv_files import SplitFiles, write_splits
 
 COLUMNS: tuple[str, ...] = (
     "trip_start_month",
@@ -60,8 +58,6 @@ HOUR_WEIGHTS: tuple[int, ...] = (
 COMPANIES: tuple[str, ...] = ("Amber Cab", "Blue Line", "Checkered", "Day & Night", "Early Bird")
 """The companies; drivers of the last one get smaller tips."""
 
-TRAIN_SPLIT = "train"
-EVAL_SPLIT = "eval"
 FILE_NAME = "trips.csv"
 ROWS = 6000
 SEED = 1
@@ -73,21 +69,6 @@ _COMPANY_WEIGHTS = (5, 4, 3, 2, 1)
 _EVAL_EVERY = 3
 
 Row = dict[str, str]
-
-
-@dataclass(frozen=True)
-class TaxiPaths:
-    """Where the two files of the data set are.
-
-    Attributes:
-        root: The directory to give to `CsvExampleGen` as `input_base`.
-        train: The CSV file of the training split, below `root`.
-        eval: The CSV file of the evaluation split, below `root`.
-    """
-
-    root: Path
-    train: Path
-    eval: Path
 
 
 def generate_trips(rows: int = ROWS, seed: int = SEED) -> Iterator[Row]:
@@ -126,7 +107,7 @@ def split_trips(trips: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 
 def write_taxi_csv(
     directory: str | os.PathLike[str], rows: int = ROWS, seed: int = SEED
-) -> TaxiPaths:
+) -> SplitFiles:
     """Writes trips as `train/trips.csv` and `eval/trips.csv`.
 
     Args:
@@ -141,12 +122,8 @@ def write_taxi_csv(
     Raises:
         OSError: The directory cannot be written.
     """
-    root = Path(directory)
-    paths = TaxiPaths(root, root / TRAIN_SPLIT / FILE_NAME, root / EVAL_SPLIT / FILE_NAME)
     train, evaluation = split_trips(list(generate_trips(rows, seed)))
-    write_if_changed(paths.train, to_csv(COLUMNS, train))
-    write_if_changed(paths.eval, to_csv(COLUMNS, evaluation))
-    return paths
+    return write_splits(directory, FILE_NAME, COLUMNS, train, evaluation)
 
 
 class _Draw:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tfx_registry.pipelines.csv_files import SplitFiles
 from tfx_registry.pipelines.penguin import data
 
 ISLANDS = ("Biscoe", "Dream", "Torgersen")
@@ -20,12 +21,12 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> data.PenguinPaths:
+def written(tmp_path: Path) -> SplitFiles:
     return data.write_penguin_csv(tmp_path / "penguins")
 
 
 def test_both_splits_together_are_the_344_penguins_of_the_package(
-    written: data.PenguinPaths,
+    written: SplitFiles,
 ) -> None:
     rows = read(written.train) + read(written.eval)
 
@@ -35,7 +36,7 @@ def test_both_splits_together_are_the_344_penguins_of_the_package(
 
 
 def test_the_raw_columns_are_kept_and_missing_values_are_empty(
-    written: data.PenguinPaths,
+    written: SplitFiles,
 ) -> None:
     lines = written.train.read_text(encoding="utf-8").splitlines()
 
@@ -47,7 +48,7 @@ def test_the_raw_columns_are_kept_and_missing_values_are_empty(
     assert not any("NA" in line for line in lines)
 
 
-def test_about_two_of_three_penguins_are_for_training(written: data.PenguinPaths) -> None:
+def test_about_two_of_three_penguins_are_for_training(written: SplitFiles) -> None:
     train, evaluation = len(read(written.train)), len(read(written.eval))
 
     assert 0.60 < train / (train + evaluation) < 0.72
@@ -55,7 +56,7 @@ def test_about_two_of_three_penguins_are_for_training(written: data.PenguinPaths
 
 @pytest.mark.parametrize(("island", "sex"), itertools.product(ISLANDS, SEXES))
 def test_each_island_and_sex_has_its_share_in_both_splits(
-    written: data.PenguinPaths, island: str, sex: str
+    written: SplitFiles, island: str, sex: str
 ) -> None:
     def count(path: Path) -> int:
         return sum((row["island"], row["sex"]) == (island, sex) for row in read(path))
@@ -66,7 +67,7 @@ def test_each_island_and_sex_has_its_share_in_both_splits(
     assert 0 <= train - 2 * evaluation <= 2
 
 
-def test_each_species_is_in_both_splits(written: data.PenguinPaths) -> None:
+def test_each_species_is_in_both_splits(written: SplitFiles) -> None:
     for path in (written.train, written.eval):
         assert {row["species"] for row in read(path)} == {"Adelie", "Chinstrap", "Gentoo"}
 
@@ -96,7 +97,7 @@ def test_a_second_writing_touches_nothing(tmp_path: Path) -> None:
     assert [p.stat().st_mtime_ns for p in (second.train, second.eval)] == [1_000_000_000] * 2
 
 
-def test_a_damaged_file_is_written_again(written: data.PenguinPaths) -> None:
+def test_a_damaged_file_is_written_again(written: SplitFiles) -> None:
     right = written.train.read_bytes()
     written.train.write_bytes(right[:100])
 
@@ -129,7 +130,7 @@ def test_the_bytes_do_not_depend_on_hash_seed_or_locale(tmp_path: Path) -> None:
 
 
 def test_a_crash_while_writing_leaves_the_old_file_and_no_litter(
-    written: data.PenguinPaths, monkeypatch: pytest.MonkeyPatch
+    written: SplitFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written.train.write_text("old")
 

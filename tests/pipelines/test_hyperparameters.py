@@ -28,7 +28,7 @@ def test_what_is_left_out_keeps_its_default() -> None:
     ("values", "message"),
     [
         ({"epoch": 3}, "unknown hyperparameter 'epoch': known are epochs, hidden_units"),
-        ({"epochs": 0}, "epochs is 0, it must be 1 or more"),
+        ({"epochs": 0}, "epochs is 0, it must be a whole number, 1 or more"),
         ({"epochs": 2.5}, "epochs is 2.5"),
         ({"epochs": True}, "epochs is True"),
         ({"learning_rate": 0}, "learning_rate is 0, it must be a positive number"),
@@ -36,7 +36,7 @@ def test_what_is_left_out_keeps_its_default() -> None:
         ({"learning_rate": float("inf")}, "learning_rate is inf"),
         ({"hidden_units": [16, 0]}, r"hidden_units is \(16, 0\)"),
         ({"hidden_units": 16}, "hidden_units is 16"),
-        ({"seed": -1}, "seed is -1, it must be 0 or more"),
+        ({"seed": -1}, "seed is -1, it must be a whole number, 0 or more"),
         ({"only_island": "Atlantis"}, "only_island is 'Atlantis', it must be one of Biscoe, Dream"),
     ],
 )

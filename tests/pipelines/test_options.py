@@ -69,7 +69,9 @@ def test_hyperparameters_are_read() -> None:
         *("--only-island", "Dream"),
     )
 
-    assert options.hyperparameters == Hyperparameters(3, 0.5, (16, 8), 7, "Dream")
+    assert options.hyperparameters == Hyperparameters(
+        epochs=3, learning_rate=0.5, hidden_units=(16, 8), seed=7, only_island="Dream"
+    )
 
 
 def test_tfx_does_not_see_the_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +94,7 @@ def test_no_hidden_layer_is_an_empty_text() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--epochs", "0"), "epochs is 0, it must be 1 or more"),
+        (("--epochs", "0"), "epochs is 0, it must be a whole number, 1 or more"),
         (("--hidden-units", "16;8"), "--hidden-units is '16;8'"),
         (("--only-island", "Atlantis"), "'Atlantis' is not one of"),
         (("--learning-rate", "nan"), "learning_rate is nan"),
