@@ -6,7 +6,6 @@ and is gone with the process that started it.
 
 from __future__ import annotations
 
-import abc
 import os
 import shutil
 import signal
@@ -17,10 +16,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
 
-from tfx_registry.testing.process import LOOPBACK, free_port
+from tfx_registry.testing.process import LOOPBACK, Startable, dies_with_this, free_port
 
 __all__ = ["DaskCluster", "PortableRunner"]
 
@@ -28,24 +25,16 @@ _START_SECONDS = 180.0
 _STOP_SECONDS = 20.0
 _LOG_CHARACTERS = 2000
 
-Self = TypeVar("Self", bound="_Processes")
 
-
-class _Processes(abc.ABC):
+class _Processes(Startable):
     """Processes with a folder in common, started together and ended together."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tfx-registry-beam-"))
         self._started: list[subprocess.Popen[bytes]] = []
 
-    @abc.abstractmethod
-    def _start(self) -> None:
-        """Starts all of them, and waits until they can be used."""
-
     def _run(self, name: str, arguments: Sequence[str]) -> None:
         """Starts one of them; what it says goes to a file of its name."""
-        # It ends with this thread, where the system can do that.
-        prefix = ["setpriv", "--pdeathsig", "KILL", "--"] if sys.platform == "linux" else []
         environment = {**os.environ}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         # Beam's pool of workers starts "python".
@@ -53,7 +42,7 @@ class _Processes(abc.ABC):
         environment["PATH"] = os.pathsep.join([programs, environment.get("PATH", os.defpath)])
         with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", *arguments],
+                [*dies_with_this(), sys.executable, "-m", *arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
             )  # fmt: skip
         self._started.append(process)
@@ -86,24 +75,6 @@ class _Processes(abc.ABC):
         self._started.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self: Self) -> Self:
-        """Starts them; a start that fails leaves nothing behind."""
-        try:
-            self._start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Ends them."""
-        self.close()
-
 
 class DaskCluster(_Processes):
     """A Dask scheduler and workers, each a process of its own with one thread.
@@ -128,7 +99,8 @@ class DaskCluster(_Processes):
             f"--dask_client_address={self.address}",
         ]
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Starts scheduler and workers, and waits until all have joined."""
         listen = ["--host", LOOPBACK, "--port", str(self._port), "--no-dashboard"]
         self._run("scheduler", ["dask", "scheduler", *listen])
         self._wait_for_port(self._port)
@@ -167,7 +139,8 @@ class PortableRunner(_Processes):
             f"--environment_config=localhost:{self._pool}",
         ]
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Starts both, and waits until they listen."""
         jobs = "apache_beam.runners.portability.local_job_service_main"
         pool = "apache_beam.runners.worker.worker_pool_main"
         staging = ["--staging_dir", str(self.folder / "staging")]

@@ -1,4 +1,4 @@
-"""A server process for tests: a folder of its own, a free port, and an end that comes for sure."""
+"""Server processes for tests: a folder, a free port, and an end that comes for sure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-__all__ = ["LOOPBACK", "DatabaseServer", "find_program", "free_port"]
+__all__ = ["LOOPBACK", "DatabaseServer", "Startable", "dies_with_this", "find_program", "free_port"]
 
 LOOPBACK = "127.0.0.1"
 
@@ -32,7 +32,7 @@ _PORT_TRIES = 5
 _PORTS = range(15_000, 32_000)
 _USERS = ("postgres", "mysql", "nobody")
 
-Self = TypeVar("Self", bound="DatabaseServer")
+Self = TypeVar("Self", bound="Startable")
 
 
 def free_port() -> int:
@@ -70,7 +70,49 @@ def find_program(names: Sequence[str], folders: Sequence[str], package: str) -> 
     )
 
 
-class DatabaseServer(abc.ABC):
+def dies_with_this(*options: str) -> list[str]:
+    """Returns what to put before a command so that it ends with the thread that started it.
+
+    Args:
+        *options: More options for `setpriv`.
+
+    Returns:
+        The beginning of the command; nothing where the system cannot do that.
+    """
+    return ["setpriv", "--pdeathsig", "KILL", *options, "--"] if sys.platform == "linux" else []
+
+
+class Startable(abc.ABC):
+    """What is started and ended; as a context it is both."""
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Starts it, and waits until it can be used."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Ends it, and removes what it left."""
+
+    def __enter__(self: Self) -> Self:
+        """Starts it; a start that fails leaves nothing behind."""
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ends it, and removes what it left."""
+        self.close()
+
+
+class DatabaseServer(Startable):
     """A private database server on a free port of the loopback interface.
 
     Its data lives in a temporary folder that is removed with it. Where the tests run as root, the
@@ -121,7 +163,7 @@ class DatabaseServer(abc.ABC):
     def _is_ready(self) -> bool:
         """Tells whether the server answers."""
 
-    def _prepare(self) -> None:  # noqa: B027 - not every kind has users
+    def _prepare(self) -> None:
         """Makes users, once, while the server runs."""
 
     # Life
@@ -195,24 +237,6 @@ class DatabaseServer(abc.ABC):
             process.kill()
             process.wait(_STOP_SECONDS)
 
-    def __enter__(self: Self) -> Self:
-        """Starts the server; a start that fails leaves nothing behind."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Ends the server and removes its folder."""
-        self.close()
-
     # Use
 
     def uri(self, database: str) -> str:
@@ -229,14 +253,11 @@ class DatabaseServer(abc.ABC):
 
     def _as_user(self, command: Sequence[str]) -> list[str]:
         """Lets a command run without rights, and end with this process, where the system can."""
-        prefix = []
-        if sys.platform == "linux":
-            prefix = ["setpriv", "--pdeathsig", "KILL"]
-            if self._system_user:
-                group = str(pwd.getpwnam(self._system_user).pw_gid)
-                prefix += ["--reuid", self._system_user, "--regid", group, "--clear-groups"]
-            prefix.append("--")
-        return [*prefix, *command]
+        user = []
+        if self._system_user:
+            group = str(pwd.getpwnam(self._system_user).pw_gid)
+            user = ["--reuid", self._system_user, "--regid", group, "--clear-groups"]
+        return [*dies_with_this(*user), *command]
 
     def _run(
         self, command: Sequence[str], text: str = "", variables: Mapping[str, str] | None = None
