@@ -30,6 +30,14 @@ def test_every_version_decision_and_event_is_in_it(
     }
 
 
+def test_a_decision_says_in_which_pipeline_run_it_was_made(document: dict[str, Any]) -> None:
+    assert document["decisions"][0]["run"] == {
+        "pipeline_name": "penguin-nightly",
+        "run_id": "run-0001",
+        "node_id": "VersionGate",
+    }
+
+
 def test_the_story_is_told(document: dict[str, Any]) -> None:
     assert [d["number"] for d in document["serving"]] == [11]
     assert [d["number"] for d in document["trials"]] == [12]

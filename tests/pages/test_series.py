@@ -63,6 +63,17 @@ def test_bounds_of_a_change_are_moved_to_the_scale_of_values(
     assert bounds_of(dataclasses.replace(CHANGE, rule=rule)) == pytest.approx(bounds)
 
 
+def test_where_it_may_be_no_worse_the_limit_is_the_baseline_and_the_tolerance() -> None:
+    for bound, limit in ((0.0, 0.94), (-0.01, 0.93), (0.02, 0.96)):
+        check = dataclasses.replace(
+            CHANGE, kind=CheckKind.NO_WORSE, rule="no worse than the baseline", bound=bound
+        )
+        found = point(VALUE, check)
+        assert found["no_worse_than"] == pytest.approx(limit)
+        assert found["least_by_baseline"] is None
+    assert "no_worse_than" not in point(VALUE, dataclasses.replace(check, baseline_value=None))
+
+
 def test_a_change_without_a_baseline_has_no_bounds() -> None:
     for baseline, rule in ((None, CHANGE.rule), (0.0, "relative change at least -0.5")):
         check = dataclasses.replace(CHANGE, baseline_value=baseline, rule=rule)

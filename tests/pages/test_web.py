@@ -14,7 +14,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tfx_registry import ModelRegistry
-from tfx_registry.pages.guard import COOKIE, Guard
+from tfx_registry.pages.guard import Guard, cookie_name
 from tfx_registry.pages.view import RegistryView
 from tfx_registry.pages.web import make_app
 from tfx_registry.registry.memory_store import MemoryStore
@@ -173,12 +173,30 @@ def test_a_token_is_asked_for_and_leaves_the_address_at_once(registry: ModelRegi
     assert answer.status_code == 303
     assert answer.headers["Location"] == "/search?q=a+b&order_by=time"
     cookie = answer.headers["Set-Cookie"]
-    assert cookie.startswith(f"{COOKIE}={guard.session};")
+    assert cookie.startswith(f"{cookie_name('80')}={guard.session};")
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
     assert TOKEN not in cookie
     assert client.get("/models/penguin").status_code == 200  # the client keeps the cookie
     assert app.test_client().get("/models/penguin").status_code == 401
+
+
+def test_two_servers_on_one_machine_leave_each_other_their_cookies(
+    registry: ModelRegistry,
+) -> None:
+    jar: dict[str, str] = {}
+    clients = {}
+    for port in (8321, 8322):
+        guard = Guard(token=TOKEN)
+        client = make_app(RegistryView.of(registry), guard).test_client(use_cookies=False)
+        clients[f"http://127.0.0.1:{port}"] = client
+        answer = client.get(f"/?token={TOKEN}", base_url=f"http://127.0.0.1:{port}")
+        name, _, value = answer.headers["Set-Cookie"].partition(";")[0].partition("=")
+        jar[name] = value  # as browsers do: by the name of the host, without the port
+    shown = "; ".join(f"{name}={value}" for name, value in jar.items())
+    for address, client in clients.items():
+        assert client.get("/", base_url=address, headers={"Cookie": shown}).status_code == 200
+        assert client.get("/", base_url=address).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,7 @@ def _earlier_decisions(
             "data": "",
             "evaluation": "",
             "policy_digest": "",
+            "run": {},
         }
         for version in versions
         if version.decision is not None and version.number not in known
@@ -259,6 +260,7 @@ def _decision(event: Event, decided: Decided, report: GateReport | None) -> dict
         "data": (report.data.location or report.data_location) if report else "",
         "evaluation": report.evaluation if report else "",
         "policy_digest": report.policy_digest if report else "",
+        "run": codec.encode(decided.run),
     }
 
 

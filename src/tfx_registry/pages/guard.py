@@ -5,10 +5,12 @@ Nothing here needs Flask, so all of it is tested as plain functions.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
 import os
 import secrets
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +18,10 @@ from pathlib import Path
 from tfx_registry.errors import InvalidInputError, RefusedError
 
 __all__ = [
-    "COOKIE",
     "TOKEN_VARIABLE",
     "Guard",
     "check_binding",
+    "cookie_name",
     "is_loopback",
     "read_token",
     "security_headers",
@@ -27,8 +29,8 @@ __all__ = [
 
 #: The environment variable that holds the token.
 TOKEN_VARIABLE = "TFX_REGISTRY_UI_TOKEN"
-#: The cookie that stands for the token once it was shown.
-COOKIE = "tfx_registry_ui"
+#: How names of cookies begin that stand for the token once it was shown.
+_COOKIE = "tfx_registry_ui"
 
 _MIN_TOKEN = 16
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -74,6 +76,19 @@ def read_token(file: str | None) -> str | None:
             "make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
         )
     return token
+
+
+def cookie_name(port: str) -> str:
+    """Returns the name of the cookie that stands for the token of one server.
+
+    A browser keeps cookies by host name and leaves the port out. Two servers on one machine, or two
+    machines behind tunnels to this one, would take each other's cookie away.
+
+    Args:
+        port: The port that is listened on.
+    """
+    place = f"{socket.gethostname()}:{port}"
+    return f"{_COOKIE}_{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
 def check_binding(

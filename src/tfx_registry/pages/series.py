@@ -31,6 +31,7 @@ POINT_COLUMNS = (
     "most_by_baseline",
     "passed",
     "examples",
+    "no_worse_than",
 )
 
 _ONE_SIDED = re.compile(r"value (>=|<=) ([-+.\w]+)")
@@ -51,6 +52,7 @@ class _Point:
     most_by_baseline: float | None = None
     passed: bool | None = None
     examples: int | None = None
+    no_worse_than: float | None = None
 
     def add(self, check: Check) -> None:
         """Takes over what a check says."""
@@ -60,6 +62,8 @@ class _Point:
         kind = kind_of(check)
         if kind is CheckKind.VALUE and check.interval is not None:
             self.lower, self.upper = check.interval.lower, check.interval.upper
+        if kind is CheckKind.NO_WORSE and self.no_worse_than is None:
+            self.no_worse_than = _limit(check)
         low, high = bounds_of(check)
         if kind is CheckKind.VALUE:
             self.lower_bound = _tighter(max, self.lower_bound, low)
@@ -133,6 +137,14 @@ def bounds_of(check: Check) -> tuple[float | None, float | None]:
     if kind_of(check) is not CheckKind.CHANGE or check.baseline_value is None:
         return None, None
     return _change_bounds(_CHANGE.findall(check.rule), check.baseline_value)
+
+
+def _limit(check: Check) -> float | None:
+    """Returns the value than which the candidate may not be worse, whichever way that is."""
+    if check.baseline_value is None or check.bound is None:
+        return None
+    limit = check.baseline_value + check.bound
+    return limit if math.isfinite(limit) else None
 
 
 def _change_bounds(

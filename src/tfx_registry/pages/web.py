@@ -27,7 +27,7 @@ from tfx_registry.gate.html import Recorded, render_html
 from tfx_registry.gating import report_of
 from tfx_registry.pages.api import answer, api_blueprint
 from tfx_registry.pages.document import model_document, version_document
-from tfx_registry.pages.guard import COOKIE, Guard, security_headers
+from tfx_registry.pages.guard import Guard, cookie_name, security_headers
 from tfx_registry.pages.listing import history_page, model_list
 from tfx_registry.pages.page import (
     assets,
@@ -210,8 +210,8 @@ def _add_guard(app: flask.Flask, guard: Guard) -> None:
         shown = asked.args.get("token")
         if shown is not None and guard.is_token(shown):
             return _without_token(guard)
-        cookie, authorization = asked.cookies.get(COOKIE, ""), asked.headers.get("Authorization")
-        if not guard.may_pass(cookie, authorization or ""):
+        cookie = asked.cookies.get(cookie_name(asked.environ["SERVER_PORT"]), "")
+        if not guard.may_pass(cookie, asked.headers.get("Authorization") or ""):
             raise werkzeug.exceptions.Unauthorized(
                 "Add ?token=... with the token of this server to the address, once."
             )
@@ -232,7 +232,8 @@ def _without_token(guard: Guard) -> flask.Response:
     # A path such as //elsewhere would lead to another host, and so would one with a tab in it.
     target = "/" + quote(asked.path.lstrip("/\\")) + (f"?{urlencode(others)}" if others else "")
     response = flask.redirect(target, 303)
-    response.set_cookie(COOKIE, guard.session, httponly=True, samesite="Lax", path="/")
+    name = cookie_name(asked.environ["SERVER_PORT"])
+    response.set_cookie(name, guard.session, httponly=True, samesite="Lax", path="/")
     return flask.make_response(response)
 
 

@@ -16,17 +16,26 @@ from pathlib import Path
 from tfx_registry.gate import (
     ChangeThreshold,
     DataIdentity,
+    Direction,
     EvaluatedModel,
     Evaluation,
     GatePolicy,
     Interval,
     MetricId,
+    NoWorse,
     SliceSpec,
     ValueThreshold,
     decide,
 )
 from tfx_registry.gating import Standing, decision_of, situation_of
-from tfx_registry.records import ConfigTarget, LineageSource, Origin, SliceKey, Version
+from tfx_registry.records import (
+    ConfigTarget,
+    LineageSource,
+    Origin,
+    PipelineRun,
+    SliceKey,
+    Version,
+)
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.registry.memory_store import MemoryStore
 from tfx_registry.registry.store import Store
@@ -221,7 +230,12 @@ def _decide(registry: ModelRegistry, sample: Sample, version: Version, *, bad: b
         situation_of(registry, version, standing),
     )
     registry.record_decision(
-        sample.model, decision_of(report), actor="VersionGate", reason="nightly run"
+        sample.model,
+        decision_of(
+            report, PipelineRun("penguin-nightly", f"run-{version.number:04}", "VersionGate")
+        ),
+        actor="VersionGate",
+        reason="nightly run",
     )
 
 
@@ -233,6 +247,9 @@ def _policy() -> GatePolicy:
             ValueThreshold("accuracy", lower_bound=0.85, upper_bound=1.0, slices=everywhere),
         ),
         change_thresholds=(ChangeThreshold("auc", absolute=-0.02),),
+        no_worse=(
+            NoWorse("loss", Direction.LOWER_IS_BETTER, tolerance=0.05, better_somewhere=False),
+        ),
     )
 
 

@@ -70,7 +70,7 @@ function drawMetrics() {
   const f = frame(box, 300), scale = scaleOf(points, 14, 250);
   f.chart.setAttribute("aria-label", `${one.metric} on ${one.slice} over versions; arrow keys go from one to the next`);
   f.chart.append(drawGrid(f, scale));
-  for (const name of ["lower_bound", "upper_bound", "least_by_baseline", "most_by_baseline"]) {
+  for (const name of ["lower_bound", "upper_bound", "least_by_baseline", "most_by_baseline", "no_worse_than"]) {
     drawBound(f, scale, points, name);
   }
   drawValues(f, scale, points);
@@ -81,7 +81,7 @@ function drawMetrics() {
 }
 
 function scaleOf(points, top, bottom) {
-  const core = points.flatMap((p) => [p.value, p.lower_bound, p.upper_bound, p.least_by_baseline, p.most_by_baseline])
+  const core = points.flatMap((p) => [p.value, p.lower_bound, p.upper_bound, p.least_by_baseline, p.most_by_baseline, p.no_worse_than])
     .filter((n) => n !== null && Number.isFinite(n));
   let low = Math.min(...core), high = Math.max(...core);
   if (!core.length) [low, high] = [0, 1];
@@ -113,7 +113,7 @@ function drawGrid(f, scale) {
 
 // One line for as long as a bound stays what it is.
 function drawBound(f, scale, points, name) {
-  const kind = name.endsWith("_bound") ? "b" : "bb";
+  const kind = name.endsWith("_bound") ? "b" : name === "no_worse_than" ? "nw" : "bb";
   const far = name === "lower_bound" ? scale.bottom : scale.top;
   let begun = null;
   points.forEach((p, place) => {
@@ -168,6 +168,7 @@ const boundsText = (p) => [
   p.upper_bound !== null && `at most ${shown(p.upper_bound)}`,
   p.least_by_baseline !== null && `by the baseline at least ${shown(p.least_by_baseline)}`,
   p.most_by_baseline !== null && `by the baseline at most ${shown(p.most_by_baseline)}`,
+  p.no_worse_than !== null && `no worse than ${shown(p.no_worse_than)}, by the baseline`,
 ].filter(Boolean).join(", ");
 const answerText = (p) => (p.passed === null ? "not checked" : p.passed ? "✓ passed" : "✗ failed");
 const intervalText = (p) => (p.lower === null ? "" : `${shown(p.lower)} to ${shown(p.upper)}`);
@@ -195,5 +196,5 @@ function drawMetricLegend() {
   replace("metric-legend", named("passed", "passed"), named("blocked", "failed"), named("undecided", "not checked"),
     sample("serves now", svg("circle", { class: "ring", cx: 13, cy: 8, r: 7 })),
     sample("confidence interval", svg("path", { class: "i", d: "M13 1V15M9 1h8M9 15h8" })),
-    line("b", "bound of the policy"), line("bb", "bound by the baseline"));
+    line("b", "bound of the policy"), line("bb", "bound by the baseline"), line("nw", "no worse than the baseline"));
 }

@@ -71,6 +71,8 @@ function showVersion(number) {
   panel.scrollIntoView({ block: "start" });
 }
 
+const runText = (run) => [run.pipeline_name, run.run_id, run.node_id && `(${run.node_id})`].filter(Boolean).join(" ");
+
 function decisionBlocks(number) {
   const found = decisionsOn.get(number) || [];
   if (!found.length) return [el("p", null, "The gate has not decided on it.")];
@@ -85,7 +87,8 @@ function decisionBlocks(number) {
       decision.reasons.length > 0 && el("ul", { class: "reasons" }, decision.reasons.map((reason) => el("li", null, theirs(reason)))),
       decision.notes.map((note) => el("p", { class: "soft" }, theirs(note))),
       el("p", { class: "soft" }, `${moment(decision.time)} by `, theirs(decision.actor), `, event ${decision.event}`,
-        decision.why && [": ", theirs(decision.why)], decision.data && ["; on ", theirs(decision.data)]));
+        decision.why && [": ", theirs(decision.why)], decision.data && ["; on ", theirs(decision.data)],
+        runText(decision.run) && ["; in the pipeline run ", theirs(runText(decision.run))]));
   });
 }
 
