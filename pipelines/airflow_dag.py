@@ -17,13 +17,16 @@ a registry and an ML Metadata that are servers, not SQLite files.
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfx_registry.errors import InvalidInputError
+from tfx_registry.pipelines.airflow_settings import (
+    output_dir,
+    read_hyperparameters,
+    read_variable,
+    to_dag,
+)
 from tfx_registry.pipelines.options import RunOptions, build_pipeline
 from tfx_registry.pipelines.penguin.hyperparameters import Hyperparameters
 
@@ -33,7 +36,6 @@ VARIABLE = "penguin_pipeline"
 """The Airflow variable with the settings."""
 
 _PATHS = ("data_dir", "pipeline_root", "serving_dir", "metadata")
-_HYPERPARAMETERS = frozenset(field.name for field in dataclasses.fields(Hyperparameters))
 _OPTIONS = frozenset(field.name for field in dataclasses.fields(RunOptions)) - {"hyperparameters"}
 
 
@@ -49,26 +51,11 @@ def read_options(settings: Mapping[str, Any]) -> RunOptions:
     Raises:
         InvalidInputError: A name is not known, or a value is out of its range.
     """
-    unknown = sorted(set(settings) - _HYPERPARAMETERS - _OPTIONS - {"output_dir"})
-    if unknown:
-        raise InvalidInputError(
-            f"invalid Airflow variable {VARIABLE!r}",
-            f"it has no setting {', '.join(map(repr, unknown))}",
-            f"known are output_dir, {', '.join(sorted(_OPTIONS | _HYPERPARAMETERS))}",
-        )
-    try:
-        hyperparameters = Hyperparameters.from_mapping(
-            {name: value for name, value in settings.items() if name in _HYPERPARAMETERS}
-        )
-    except ValueError as error:
-        raise InvalidInputError(
-            f"invalid Airflow variable {VARIABLE!r}", str(error), "correct the variable"
-        ) from error
-    home = Path(os.environ.get("AIRFLOW_HOME") or Path.home() / "airflow")
+    hyperparameters = read_hyperparameters(VARIABLE, settings, Hyperparameters, _OPTIONS)
     overrides = {name: value for name, value in settings.items() if name in _OPTIONS}
     paths = {name: Path(overrides[name]) for name in _PATHS if overrides.get(name)}
     return RunOptions.below(
-        Path(settings.get("output_dir") or home / "penguin"),
+        output_dir(settings, "penguin"),
         **{**overrides, **paths, "hyperparameters": hyperparameters},
     )
 
@@ -77,8 +64,7 @@ def create_dag(**dag_arguments: Any) -> Any:
     """Builds the DAG for a file in Airflow's DAG folder.
 
     Args:
-        **dag_arguments: Arguments of `airflow.models.DAG`, over the ones set here: started by hand
-            or by another DAG only, and one run at a time.
+        **dag_arguments: Arguments of `airflow.models.DAG`, see `airflow_settings.to_dag`.
 
     Returns:
         The DAG; its id is the pipeline's name.
@@ -86,19 +72,4 @@ def create_dag(**dag_arguments: Any) -> Any:
     Raises:
         InvalidInputError: The Airflow variable cannot be used.
     """
-    from airflow.models import Variable
-    from tfx.orchestration.airflow.airflow_dag_runner import (
-        AirflowDagRunner,
-        AirflowPipelineConfig,
-    )
-
-    options = read_options(Variable.get(VARIABLE, default_var={}, deserialize_json=True))
-    arguments = {
-        "schedule": None,
-        "start_date": datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc),
-        "catchup": False,
-        "max_active_runs": 1,
-        **dag_arguments,
-    }
-    config = AirflowPipelineConfig(airflow_dag_config=arguments)
-    return AirflowDagRunner(config).run(build_pipeline(options))
+    return to_dag(build_pipeline(read_options(read_variable(VARIABLE))), **dag_arguments)

@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from tfx_registry.pipelines.options import IN_MEMORY_BEAM_ARGS, hidden_arguments
-from tfx_registry.pipelines.taxi.data import ROWS, SEED, write_taxi_csv
+from tfx_registry.pipelines.taxi.data import ROWS, SEED
 from tfx_registry.pipelines.taxi.hyperparameters import Hyperparameters
+from tfx_registry.pipelines.taxi.one_folder import build_pipeline
 
 __all__ = ["main", "run"]
 
@@ -65,22 +66,8 @@ def run(
     # Loads TensorFlow, TFX and Beam: 10 to 40 seconds.
     from tfx import v1 as tfx
 
-    from tfx_registry.pipelines.taxi.pipeline import create_pipeline
-
-    root = output_dir.absolute()
-    metadata = root / "metadata.sqlite"
-    data = write_taxi_csv(root / "data", rows, data_seed)
-    pipeline = create_pipeline(
-        pipeline_name="taxi",
-        pipeline_root=str(root / "pipeline"),
-        data_root=str(data.root),
-        serving_dir=str(root / "serving" / "taxi"),
-        registry_uri=f"sqlite:///{metadata}",
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-            str(metadata)
-        ),
-        hyperparameters=hyperparameters,
-        beam_pipeline_args=beam_args,
+    pipeline = build_pipeline(
+        output_dir, hyperparameters, rows=rows, data_seed=data_seed, beam_args=beam_args
     )
     tfx.orchestration.LocalDagRunner().run(pipeline)
 

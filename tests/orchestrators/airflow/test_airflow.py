@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import socket
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,21 +55,6 @@ def test_the_published_model_answers(airflow: Any) -> None:
     assert answer["species"].numpy().tolist() == [b"Adelie"]
 
 
-def test_a_task_without_its_registry_fails_with_a_message_and_a_retry_makes_no_second_version(
-    airflow: Any,
-) -> None:
-    before = airflow.versions()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    task = ("tasks", "test", "penguin", "ModelRegistrar", "2026-01-02")
-    failed = airflow.run(*task, epochs=60, registry=f"postgresql://tfx@127.0.0.1:{port}/registry")
-    assert failed.returncode != 0
-    assert f"127.0.0.1:{port}: nobody listens there" in failed.stdout, failed.stdout[-3000:]
-    again = airflow.run(*task, epochs=60)
-    assert again.returncode == 0, again.stdout[-5000:]
-    assert [v.number for v in airflow.versions()] == [v.number for v in before]
-
-
 def test_a_promoter_that_runs_again_changes_nothing(airflow: Any) -> None:
     before = airflow.versions()
     again = airflow.run("tasks", "test", "penguin", "Promoter", "2026-01-02", epochs=60)
@@ -80,23 +66,36 @@ def test_a_promoter_that_runs_again_changes_nothing(airflow: Any) -> None:
     assert airflow.visible() == ["1", "2"]
 
 
-def test_a_serving_directory_that_is_not_mounted(airflow: Any, tmp_path: Path) -> None:
-    in_the_way = tmp_path / "volume"
-    in_the_way.write_text("not a directory", encoding="utf-8")
-    failed = airflow.run(
-        *("tasks", "test", "penguin", "Promoter", "2026-01-02"),
-        epochs=60,
-        serving_dir=str(in_the_way / "penguin"),
-    )
-    assert failed.returncode != 0
-    assert "cannot publish into" in failed.stdout, failed.stdout[-3000:]
-    assert in_the_way.read_text(encoding="utf-8") == "not a directory"
+# settings of the DAG -> what Airflow says of the file
+_WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown_setting": ({"epoch": 5}, "no setting 'epoch'"),
+    "bad_value": ({"epochs": 0}, "epochs is 0, it must be"),
+    "unknown_scheme": ({"registry": "sqllite:///registry.sqlite"}, "'sqllite' is not supported"),
+    "password_in_uri": (
+        {"registry": "postgresql://tfx:hunter2@database/registry"},
+        "TFX_REGISTRY_PASSWORD",
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [({"epoch": 5}, "no setting 'epoch'"), ({"epochs": 0}, "it must be 1 or more")],
-)
-def test_a_variable_that_makes_no_dag(airflow: Any, settings: dict[str, Any], said: str) -> None:
-    errors = airflow.run("dags", "list-import-errors", "--output", "json", **settings)
-    assert said in " ".join(errors.stdout.split())
+def test_settings_that_make_no_dag(install: Callable[..., Any]) -> None:
+    installation = install("wrong")
+    for name, (settings, _) in _WRONG.items():
+        installation.add_dag(
+            "import os\n"
+            "from tfx_registry.pipelines.airflow_dag import create_dag\n"
+            f"os.environ['AIRFLOW_VAR_PENGUIN_PIPELINE'] = {json.dumps(settings)!r}\n"
+            "dag = create_dag()\n",
+            name,
+        )
+    listed = installation.run("dags", "list-import-errors", "--output", "json")
+    errors = {Path(e["filepath"]).stem: e["error"] for e in json.loads(_json_list(listed.stdout))}
+    assert set(errors) == set(_WRONG), listed.stdout[-3000:]
+    for name, (_, said) in _WRONG.items():
+        assert said in errors[name]
+    assert "hunter2" not in listed.stdout
+
+
+def _json_list(printed: str) -> str:
+    """Leaves out what is logged before the answer."""
+    return printed[printed.index("[{") :]
