@@ -52,6 +52,18 @@ def test_python_names_come_from_docstrings(site: Path) -> None:
 
 
 @pytest.mark.slow
+def test_examples_of_docstrings_are_shown_as_code(site: Path) -> None:
+    text = (site / "reference" / "api.html").read_text(encoding="utf-8")
+    assert len(re.findall(r"Examples:</span></p>\s*<div class=\"highlight\"><pre>", text)) >= 5
+    assert not re.search(r"<summary>Example</summary>|Example:", text)
+
+
+def test_no_page_stands_twice_in_the_navigation() -> None:
+    nav = re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert sorted(nav) == sorted(set(nav))
+
+
+@pytest.mark.slow
 def test_links_lead_to_files_of_the_site(site: Path) -> None:
     for page in sorted(site.rglob("*.html")):
         for target in re.findall(r'href="([^"#:?]+)(?:#[^"]*)?"', page.read_text(encoding="utf-8")):
