@@ -21,6 +21,7 @@ from tfx_registry.records import (
     ModelFacts,
     ModelFormat,
     Origin,
+    Override,
     Verdict,
     Version,
 )
@@ -387,6 +388,55 @@ def test_order() -> None:
     for wrong in ("", "time up", "time desc desc", "time, number", "3"):
         with pytest.raises(InvalidExpressionError):
             parse_order(wrong)
+
+
+def overridden(*aliases: str) -> Version:
+    """Returns a version with overrides, the newest one last."""
+    given = tuple(
+        Override(f"boss{seq}", "2024-05-20", f"2024-06-0{seq}T00:00:00.000000Z", seq, "why", alias)
+        for seq, alias in enumerate(aliases, start=1)
+    )[::-1]
+    return dataclasses.replace(VERSION, override=given[0], other_overrides=given[1:])
+
+
+@pytest.mark.parametrize(
+    ("aliases", "found", "not_found"),
+    [
+        (["production"], ["override.alias = 'production'", "override.alias is not null"],
+         ["override.alias is null", "override.alias = 'canary'"]),
+        ([""], ["override.alias is null", "override.actor = 'boss1'"],
+         ["override.alias is not null", "override.alias like '%'"]),
+        (["canary", "production"],
+         ["override.alias = 'canary' and override.alias = 'production'",
+          "override.actor = 'boss1'", "override.actor in ('boss2', 'x')",
+          "override.expires = '2024-06-01'", "override.expires >= '2024-06-02'",
+          "override.expires in ('2023', '2024-06-01')", "not (override.actor = 'boss3')"],
+         ["override.expires > '2024-06-02'", "override.alias is null", "override.actor is null"]),
+        # One for any alias stands beside a later one for one alias,
+        (["", "production"], ["override.alias is null and override.alias = 'production'",
+                              "override.actor = 'boss1'"], []),
+        # and replaces an earlier one.
+        (["production", ""], ["override.alias is null", "override.actor = 'boss2'"],
+         ["override.alias = 'production'", "override.actor = 'boss1'",
+          "override.expires < '2024-06-02'"]),
+    ],
+)  # fmt: skip
+def test_every_override_in_force_is_searched(
+    aliases: list[str], found: list[str], not_found: list[str]
+) -> None:
+    version = overridden(*aliases)
+    assert [text for text in found if not matches(text, version)] == []
+    assert [text for text in not_found if matches(text, version)] == []
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["override.actor != 'ada'", "override.expires != '2024'", "override.expires not in ('2024')",
+     "override.expires like '2024%'", "override.expires > 3", "override.expires = 'soon'"],
+)  # fmt: skip
+def test_what_could_mean_two_things_of_overrides_is_refused(expression: str) -> None:
+    with pytest.raises(InvalidExpressionError):
+        predicate(parse(expression))
 
 
 @pytest.mark.source_tree

@@ -21,7 +21,7 @@ from tfx_registry.records import Head, Version
 from tfx_registry.registry.comparison import Comparison, compare_versions
 from tfx_registry.registry.reader import RegistryReader
 from tfx_registry.registry.search import parse, parse_order
-from tfx_registry.registry.search_fields import FieldKind, bind
+from tfx_registry.registry.search_fields import SEVERAL, FieldKind, bind
 from tfx_registry.registry.search_match import predicate, required_models
 from tfx_registry.registry.search_tokens import fail
 from tfx_registry.registry.search_values import number_of
@@ -200,7 +200,7 @@ class _Sort:
             order = parse_order(text)
             field, self.read = bind(order.field)
             self.descending, self._kind = order.descending, field.kind
-            if field.kind is FieldKind.MANY:
+            if field.kind in SEVERAL:
                 raise fail(
                     order.field.position, f"{field.name} has several values", "order by another"
                 )

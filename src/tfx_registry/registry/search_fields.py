@@ -10,13 +10,20 @@ from typing import Any
 
 from tfx_registry.errors import InvalidExpressionError
 from tfx_registry.names import model_key
-from tfx_registry.records import LineageSource, ModelFormat, Verdict, Version, VersionState
+from tfx_registry.records import (
+    LineageSource,
+    ModelFormat,
+    Override,
+    Verdict,
+    Version,
+    VersionState,
+)
 from tfx_registry.registry.search_tokens import fail, shorten
 from tfx_registry.registry.search_tree import FieldRef
 
-__all__ = ["FIELDS", "Field", "FieldKind", "Reader", "bind", "suggest"]
+__all__ = ["FIELDS", "SEVERAL", "Field", "FieldKind", "Reader", "bind", "suggest"]
 
-#: Reads a field of a version: text, a number, several texts, or None where it is missing.
+#: Reads a field of a version: text, a number, several of these, or None where it is missing.
 Reader = Callable[[Version], Any]
 
 
@@ -31,6 +38,11 @@ class FieldKind(enum.Enum):
     SEMANTIC_VERSION = "a semantic version"
     MODEL = "the name of a model"
     MANY = "several texts"
+    TIMES = "several times"
+
+
+#: Kinds of which a version may have several values; a condition is about one of them.
+SEVERAL = frozenset({FieldKind.MANY, FieldKind.TIMES})
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,12 @@ def _source_properties(version: Version, ref: FieldRef) -> list[str]:
     name = _rest(ref, 2)
     known = ({"digest": s.digest, **s.properties} for s in _sources(version, ref))
     return [properties[name] for properties in known if properties.get(name)]
+
+
+def _overrides(version: Version) -> list[Override]:
+    """Returns all overrides that no later one has replaced, held or expired."""
+    given = (version.override, *version.other_overrides)
+    return [o for o in given if o is not None and version.override_for(o.alias) is o]
 
 
 def _plain(
@@ -147,20 +165,23 @@ FIELDS: tuple[Field, ...] = (
         "who rejected it",
         lambda v, _: [a.actor for a in v.approvals if not a.approved],
     ),
-    _plain(
-        "override.actor", K.TEXT, "who overrode the gate", lambda v: v.override and v.override.actor
+    Field(
+        "override.actor",
+        K.MANY,
+        "who overrode the gate",
+        lambda v, _: [override.actor for override in _overrides(v)],
     ),
-    _plain(
+    Field(
         "override.alias",
-        K.TEXT,
-        "under which alias it may serve; null for any",
-        lambda v: (v.override and v.override.alias) or None,
+        K.MANY,
+        "under which aliases it may serve; null for any",
+        lambda v, _: [override.alias or None for override in _overrides(v)],
     ),
-    _plain(
+    Field(
         "override.expires",
-        K.TIME,
+        K.TIMES,
         "how long that holds",
-        lambda v: v.override and v.override.expires,
+        lambda v, _: [override.expires for override in _overrides(v)],
     ),
     _plain("sources", K.MANY, "URIs that it came from", lambda v: [s.uri for s in v.sources]),
     Field(

@@ -15,7 +15,7 @@ from typing import Any
 from tfx_registry.errors import InvalidNameError
 from tfx_registry.names import SemanticVersion, model_key
 from tfx_registry.records import Version
-from tfx_registry.registry.search_fields import Field, FieldKind, Reader, bind, suggest
+from tfx_registry.registry.search_fields import SEVERAL, Field, FieldKind, Reader, bind, suggest
 from tfx_registry.registry.search_tokens import fail, shorten
 from tfx_registry.registry.search_tree import And, Condition, Literal, Node, Not, Or
 from tfx_registry.registry.search_values import MAX_PATTERN, Period, compile_like, number_of
@@ -84,7 +84,7 @@ def _condition(node: Condition) -> Predicate:
         return _existence(node, field, read)
     negated = node.operator.startswith("not ")
     operation = node.operator.removeprefix("not ")
-    if field.kind is FieldKind.MANY:
+    if field.kind in SEVERAL:
         return _many(node, field, read, operation)
     test = _test(node, field, operation)
     read = _reader(node, field, read, operation)
@@ -129,8 +129,10 @@ def _existence(node: Condition, field: Field, read: Reader) -> Predicate:
             return value is not None and math.isnan(value) is not negated
 
         return is_nan
-    missing: tuple[Any, ...] = (None, (), [])
-    return lambda version: (read(version) in missing) is not negated
+    if field.kind in SEVERAL:
+        # One of them may be missing itself, as the alias of an override for any.
+        return lambda version: (not (found := read(version)) or None in found) is not negated
+    return lambda version: (read(version) is None) is not negated
 
 
 def _many(node: Condition, field: Field, read: Reader, operation: str) -> Predicate:
@@ -140,12 +142,15 @@ def _many(node: Condition, field: Field, read: Reader, operation: str) -> Predic
             f"{node.field} has several values, so {node.operator!r} could mean two things",
             f"write not ({node.field} {operation if operation != '!=' else '='} ...)",
         )
+    if field.kind is FieldKind.TIMES:
+        test = _time_test(node, operation)
+        return lambda version: any(test(value) for value in read(version))
     operation = "=" if operation == "contains" else operation
     numeric = any(not isinstance(value.value, str) for value in node.values)
     test = _value_test(node, operation)
 
     def matches(version: Version) -> bool:
-        values = read(version) or ()
+        values = [value for value in read(version) or () if value is not None]
         if numeric:
             values = [number for text in values if (number := number_of(text)) is not None]
         return any(test(value) for value in values)
