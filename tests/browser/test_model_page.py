@@ -89,7 +89,8 @@ def test_a_version_opens_with_every_reason_and_the_back_button_closes_it(
     browser.find("#v3 a").click()
     browser.until("return !document.querySelector('#detail').hidden")
     assert "Version 3: blocked" in browser.text("#detail h2")
-    assert len(browser.all("#detail .reasons li")) == 2
+    assert len(browser.all("#detail .reasons li")) == 3
+    assert "penguin-nightly run-0003 (VersionGate)" in browser.text("#detail .verdict")
     assert "/data/penguins/span-3" in browser.text("#detail")
     browser.run("location.hash = '#version=8'")
     browser.until("return document.querySelector('#detail h2').innerText.startsWith('Version 8')")

@@ -66,7 +66,8 @@ def test_from_the_list_to_the_gates_report_and_back(browser: Any, served: str) -
     browser.find("#v3 a").click()
     browser.until("return location.pathname === '/models/penguin/versions/3'")
     assert "version 3: blocked" in browser.text("h1")
-    assert len(browser.all(".reasons li")) == 2
+    assert len(browser.all(".reasons li")) == 3
+    assert "in the pipeline run penguin-nightly run-0003 (VersionGate)" in browser.text(".verdict")
     browser.driver.find_element("link text", "Report of the gate").click()
     browser.until("return location.pathname.endsWith('/decision')")
     assert "✗ Blocked" in browser.text("body")
