@@ -29,7 +29,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,11 +138,11 @@ class Place:
         return self.folder / "expected" / str(number)
 
 
-def die_at(step: str, countdown: int) -> None:
+def die_at(step: str, countdown: int, calls: Sequence[tuple[Any, str]] = CALLS) -> None:
     """Arranges that this process kills itself at the `countdown`-th time that it gets there."""
     when, _, name = step.partition(" ")
     left = [countdown]
-    for owner, known in CALLS:
+    for owner, known in calls:
         if known != name:
             continue
         original = getattr(owner, name)
@@ -200,7 +200,19 @@ def work(kind: str, registry: ModelRegistry, place: Place, rng: random.Random, t
     return promote(registry, MODEL, version.number, base, reason=token).version.number
 
 
-def start(place: Place, name: str, step: str, seed: float) -> Worker:
+def arm(step: str, rng: random.Random) -> None:
+    """Arranges that this process dies at a step."""
+    if step != RANDOM:
+        die_at(step, rng.choice([1, 1, 2, 3]))
+
+
+def start(
+    place: Place,
+    name: str,
+    step: str,
+    seed: float,
+    arm: Callable[[str, random.Random], None] = arm,
+) -> Worker:
     """Starts a worker as a fork, which saves the imports."""
     log = place.folder / f"{name}.log"
     pid = os.fork()
@@ -209,8 +221,7 @@ def start(place: Place, name: str, step: str, seed: float) -> Worker:
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         rng = random.Random(seed)
-        if step != RANDOM:
-            die_at(step, rng.choice([1, 1, 2, 3]))
+        arm(step, rng)
         work_until_killed(place, rng, out)
     except BaseException as error:  # noqa: BLE001 - the parent reports it
         os.write(out, f"failed {type(error).__name__}: {error}\n".encode())
@@ -259,11 +270,19 @@ def start_reader(place: Place) -> int:
     return pid
 
 
-def wait(workers: Sequence[Worker], rng: random.Random, score: Score) -> None:
-    """Waits until the workers have died, and sees to it."""
+def wait(
+    workers: Sequence[Worker],
+    rng: random.Random,
+    score: Score,
+    *,
+    at_random_within: float = 0.4,
+    reach_within: float = _SECONDS_TO_REACH_A_STEP,
+    most_lines: int = sys.maxsize,
+) -> None:
+    """Waits until the workers have died, and sees to it where time is up or much is done."""
     started = time.monotonic()
     deadlines = {
-        worker.pid: rng.uniform(0.0, 0.4) if worker.step == RANDOM else _SECONDS_TO_REACH_A_STEP
+        worker.pid: rng.uniform(0.0, at_random_within) if worker.step == RANDOM else reach_within
         for worker in workers
     }
     running = {worker.pid: worker for worker in workers}
@@ -272,10 +291,14 @@ def wait(workers: Sequence[Worker], rng: random.Random, score: Score) -> None:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 take_down(running.pop(pid), status, score)
-            elif time.monotonic() - started > deadlines[pid]:
+            elif time.monotonic() - started > deadlines[pid] or _lines(running[pid]) >= most_lines:
                 running[pid].step = RANDOM
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.002)
+
+
+def _lines(worker: Worker) -> int:
+    return worker.log.read_bytes().count(b"\n") if worker.log.exists() else 0
 
 
 def take_down(worker: Worker, status: int, score: Score) -> None:
@@ -314,11 +337,16 @@ def check(place: Place, done: dict[str, int]) -> dict[str, Any]:
         wrong += [f"left in the trash: {left}" for left in Shelf(place.base).trashed()]
         if (place.base / ".tfx_registry" / "staging").exists():
             wrong.append("staging was left behind")
-        made = Counter(event.reason for event in registry.history(MODEL) if is_deployment(event))
-        for token, number in done.items():
-            if made[token] != 1:
-                wrong.append(f"{token}, acknowledged as {number}, is there {made[token]} times")
+        wrong += lost(registry, done)
     return {"violations": wrong}
+
+
+def lost(registry: ModelRegistry, done: dict[str, int]) -> Iterator[str]:
+    """Names what was acknowledged and is not in the log, once."""
+    made = Counter(event.reason for event in registry.history(MODEL) if is_deployment(event))
+    for token, number in done.items():
+        if made[token] != 1:
+            yield f"{token}, acknowledged as {number}, is there {made[token]} times"
 
 
 def is_deployment(event: Any) -> bool:
@@ -326,10 +354,10 @@ def is_deployment(event: Any) -> bool:
     return event.kind in ("promoted", "rolled_back")
 
 
-def plan(rng: random.Random) -> Iterator[str]:
+def plan(rng: random.Random, named: Sequence[str] = STEPS) -> Iterator[str]:
     """Says where the next worker is to be killed."""
     while True:
-        steps = [*STEPS, *[RANDOM] * 8]
+        steps = [*named, *[RANDOM] * 8]
         rng.shuffle(steps)
         yield from steps
 
@@ -378,6 +406,11 @@ def main() -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         score = run(options.kills, options.seed, Path(folder))
+    return tell(score, "a serving directory", STEPS, time.monotonic() - started)
+
+
+def tell(score: Score, of: str, named: Sequence[str], seconds: float) -> int:
+    """Prints what happened; 1 where something was broken."""
     for violation in score.violations:
         print(f"violation: {violation}")  # noqa: T201 - it talks to a person
     total, at_random = sum(score.kills.values()), score.kills[RANDOM]
@@ -385,10 +418,10 @@ def main() -> int:
         f"{count} {kind.removeprefix('done ')}" for kind, count in sorted(score.counts.items())
     )
     print(  # noqa: T201 - it talks to a person
-        f"torture of a serving directory: {total} kills ({total - at_random} at "
-        f"{len(set(score.kills) - {RANDOM})} of {len(STEPS)} named steps, {at_random} at random), "
+        f"torture of {of}: {total} kills ({total - at_random} at "
+        f"{len(set(score.kills) - {RANDOM})} of {len(named)} named steps, {at_random} at random), "
         f"{work_done}, {score.polls} polls, {len(score.violations)} violations, "
-        f"{time.monotonic() - started:.0f} s"
+        f"{seconds:.0f} s"
     )
     return 1 if score.violations else 0
 

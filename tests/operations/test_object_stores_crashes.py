@@ -6,6 +6,7 @@ import pytest
 
 from tfx_registry import ModelRegistry, Retention, promote, prune, reconcile, rollback
 from tfx_registry.operations.unsettled import unsettled
+from tfx_registry.serving.objects.models import upload_tree
 from tfx_registry.testing.memory_bucket import DeadError
 from tfx_registry.testing.store_world import MODEL, MemoryStore, StoreWorld, die_at_each_request
 
@@ -79,6 +80,43 @@ def test_retention_may_die_at_any_request(quick: StoreWorld, memory: MemoryStore
         reconcile(quick.registry, quick.url)
         assert [row.name for row in quick.status().rows] == ["3", "4"]
         quick.in_order()
+
+
+@pytest.mark.parametrize("what", ["a promotion", "a rollback", "changed bytes", "lost bytes"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_reconcile_may_die_at_any_request(
+    quick: StoreWorld, memory: MemoryStore, what: str
+) -> None:
+    """What settles a crash, or an accident, may be interrupted itself."""
+
+    def prepare() -> None:
+        quick.promote()
+        quick.promote()
+        if what == "a promotion":
+            number = quick.register()
+            quick.decide(number)
+            quick.registry.record_intent(MODEL, number, quick.url, "production")
+            upload_tree(quick.folder / f"model{number}", f"{quick.url}/{number}")
+        elif what == "a rollback":
+            quick.registry.record_rollback_intent(MODEL, 1, quick.url, reason="x")
+            for key in memory.below("1"):
+                del memory.bucket.contents[key]
+        elif what == "changed bytes":
+            memory.put("2/assets/words.txt", b"changed")
+            memory.put("2/assets/more.txt", b"strange")
+        else:
+            for key in [*memory.below("2"), *memory.below(".tfx_registry/blobs")]:
+                del memory.bucket.contents[key]
+
+    act = lambda: reconcile(quick.registry, quick.url, quarantine=True)  # noqa: E731
+    for step in die_at_each_request(quick, memory, prepare, act):
+        if what != "changed bytes":
+            assert set(quick.look().values()) <= {"whole", "loads in vain"}, step
+        assert act().problems == (), step
+        again = act()
+        assert (again.actions, again.problems) == ((), ()), step
+        quick.in_order()
+    assert quick.serves() == {"a promotion": 3, "a rollback": 1}.get(what, 2)
 
 
 def test_the_gate_waits_for_a_promotion_that_became_visible(
