@@ -60,11 +60,12 @@ test-kubeflow: python ## compile the penguin pipeline for Kubeflow and run its t
 	@tools/install_databases.sh
 	.venv-kubeflow/bin/python -m pytest $(PYTEST_ARGS) tests/orchestrators/kubeflow
 
-torture: setup ## kill writers at each step: on four databases, and in a serving directory (ON=sqlite,grpc KILLS=... URI=...)
+torture: setup ## kill writers at each step: on four databases, in serving directories of files and in a store (ON=sqlite,grpc KILLS=... URI=...)
 	@tools/install_databases.sh
 	$(BIN)/python tests/crash/torture.py $(if $(ON),--on "$(ON)") $(if $(KILLS),--kills $(KILLS)) \
 	  $(if $(URI),--uri "$(URI)")
 	$(BIN)/python tests/crash/serving_torture.py $(if $(KILLS),--kills $(KILLS))
+	$(BIN)/python tests/crash/store_torture.py $(if $(KILLS),--kills $(KILLS))
 	$(BIN)/python tests/crash/rollout_torture.py $(if $(KILLS),--kills $(KILLS))
 
 test-second-lane: wheel ## run the tests on TFX 1.21 against the wheel, in a Debian 13 root (as root)
