@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tfx_registry.errors import InvalidUriError, ModelServerError, NotFoundError, NotServedError
+from tfx_registry.serving import status_client
 from tfx_registry.serving.status_client import ModelServer, ServerState, VersionStatus
 from tfx_registry.serving.verification import look, wait_until_available
 from tfx_registry.testing.minimal_model import write_minimal_model
@@ -245,6 +246,61 @@ def test_a_server_that_never_answers_costs_its_timeout_only(tmp_path: Path) -> N
         )
         with pytest.raises(ModelServerError, match="timed out"):
             client.versions()
+
+
+def test_a_server_that_answers_by_the_byte_does_not_hold_up_anybody(
+    listen: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes in time; all of them would take for ever."""
+    enough = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while not enough.wait(0.05):
+            handler.wfile.write(b"x")
+
+    monkeypatch.setattr(status_client, "_GRACE_SECONDS", 0.1)
+    try:
+        with pytest.raises(ModelServerError, match="timed out while the answer came in"):
+            ModelServer(listen(drip), "penguin", timeout_seconds=5.0).versions(timeout_seconds=1.0)
+    finally:
+        enough.set()
+
+
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        (200, {"model_version_status": [{"version": "4", "state": "END", "status": "WORDS"}]}),
+        (500, {"error": "WORDS"}),
+        (404, {"error": "WORDS"}),
+    ],
+)
+def test_what_a_server_says_cannot_steer_a_terminal_and_can_be_printed(
+    listen: Callable[[Answer], str], code: int, body: dict[str, Any]
+) -> None:
+    words = "\x1b]0;owned\x07\ud800\n" + "x" * 10_000
+    text = json.dumps(body).replace('"WORDS"', json.dumps(words))
+    if code == 200:
+        said = json.dumps({"error_code": words, "error_message": words})
+        text = json.dumps(body).replace('"WORDS"', said)
+    try:
+        found = ModelServer(listen(reply(code, text.encode())), "penguin").versions()
+        shown = str(found[4])
+    except (ModelServerError, NotFoundError) as error:
+        shown = str(error)
+    assert "owned" in shown
+    assert shown.isprintable()
+    assert len(shown.encode("utf-8")) < 2000
+
+
+@pytest.mark.parametrize("version", ["4.7", "true", "null", "[4]", '"4.0"', "9" * 5000])
+def test_what_is_no_version_is_not_taken_for_one(
+    listen: Callable[[Answer], str], version: str
+) -> None:
+    body = f'{{"model_version_status": [{{"version": {version}, "state": "AVAILABLE"}}]}}'
+    with pytest.raises(ModelServerError, match=r"no version states|no JSON") as caught:
+        ModelServer(listen(reply(200, body.encode())), "penguin").versions()
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_proxy_of_the_environment_does_not_get_loopback_questions(

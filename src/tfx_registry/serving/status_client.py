@@ -11,6 +11,8 @@ from __future__ import annotations
 import enum
 import http.client
 import json
+import queue
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -20,11 +22,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfx_registry.errors import InvalidUriError, ModelServerError, NotFoundError
+from tfx_registry.text import printable
 
 __all__ = ["ModelServer", "ServerState", "VersionStatus"]
 
 _TIMEOUT_SECONDS = 10.0
+_GRACE_SECONDS = 1.0
 _LIMIT_BYTES = 64 << 20
+_MOST_WORDS = 500
 _LOOPBACK = ("127.", "localhost", "[::1]")
 
 
@@ -64,7 +69,7 @@ class VersionStatus:
         """The state, and the error if there is one."""
         if self.error_code == "OK":
             return self.state.value
-        return f"{self.state.value} ({self.error_code}: {self.error_message[:500]})"
+        return f"{self.state.value} ({self.error_code}: {self.error_message})"
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -167,25 +172,34 @@ class ModelServer:
 
     def _get(self, path: str, timeout_seconds: float | None) -> Any:
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
-        deadline = time.monotonic() + timeout
-        request = urllib.request.Request(f"{self}{path}", headers={"Accept": "application/json"})
         try:
-            with self._opener.open(request, timeout=max(timeout, 0.001)) as response:
-                data = _read(response.read1, deadline)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise self._http_error(error) from error
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", None) or error
-            raise ModelServerError(
-                f"the model server {self} did not answer",
-                str(reason) or type(error).__name__,
-                "check that it runs and that its REST port (--rest_api_port) can be reached",
-            ) from error
+            data = _within(timeout + _GRACE_SECONDS, lambda: self._ask(path, timeout))
+        except TimeoutError as error:
+            raise self._no_answer(error) from error
         try:
             return json.loads(data)
         except (ValueError, RecursionError) as error:
             raise self._strange("the answer is no JSON") from error
+
+    def _ask(self, path: str, timeout: float) -> bytes:
+        deadline = time.monotonic() + timeout
+        request = urllib.request.Request(f"{self}{path}", headers={"Accept": "application/json"})
+        try:
+            with self._opener.open(request, timeout=max(timeout, 0.001)) as response:
+                return _read(response.read1, deadline)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise self._http_error(error) from error
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise self._no_answer(error) from error
+
+    def _no_answer(self, error: Exception) -> ModelServerError:
+        reason = getattr(error, "reason", None) or error
+        return ModelServerError(
+            f"the model server {self} did not answer",
+            printable(str(reason)) or type(error).__name__,
+            "check that it runs and that its REST port (--rest_api_port) can be reached",
+        )
 
     def _http_error(self, error: urllib.error.HTTPError) -> Exception:
         if error.code == 404:
@@ -234,6 +248,29 @@ def _split(url: str) -> tuple[str, str]:
     return base, urllib.parse.unquote(model.rstrip("/"))
 
 
+def _within(seconds: float, ask: Callable[[], bytes]) -> bytes:
+    """Asks, and waits no longer for the answer.
+
+    A timeout of a socket begins anew with each byte, and looking up a name has none.
+    """
+    answers: queue.SimpleQueue[bytes | BaseException] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put(ask())
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            answers.put(error)
+
+    threading.Thread(target=run, name="tfx-registry-status", daemon=True).start()
+    try:
+        answer = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError("timed out while the answer came in") from None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
 def _read(read: Callable[[int], bytes], deadline: float) -> bytes:
     parts, size = [], 0
     while part := read(1 << 16):
@@ -248,7 +285,7 @@ def _read(read: Callable[[int], bytes], deadline: float) -> bytes:
 
 def _words(error: urllib.error.HTTPError) -> str:
     try:
-        return str(json.loads(error.read(1 << 16))["error"])
+        return _shown(json.loads(error.read(1 << 16))["error"])
     except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
         return ""
 
@@ -256,12 +293,20 @@ def _words(error: urllib.error.HTTPError) -> str:
 def _status(item: Any) -> VersionStatus:
     state = item.get("state", "UNKNOWN")
     status = item.get("status", {})
+    number = item["version"]  # an int64, which JSON of protobuf writes as text
+    if not isinstance(number, str | int) or isinstance(number, bool):
+        raise TypeError(f"{number!r:.20} is no version")
     return VersionStatus(
-        int(item["version"]),
+        int(number),
         ServerState(state) if state in ServerState.__members__ else ServerState.UNKNOWN,
-        str(status.get("error_code", "OK")),
-        str(status.get("error_message", "")),
+        _shown(status.get("error_code", "OK")),
+        _shown(status.get("error_message", "")),
     )
+
+
+def _shown(said: object) -> str:
+    """Returns what a server says, short and without anything that steers a terminal."""
+    return printable(str(said)[:_MOST_WORDS])
 
 
 def _invalid(url: str, why: str) -> InvalidUriError:
