@@ -12,11 +12,12 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from tfx_registry import ModelRegistry
 from tfx_registry.errors import NotFoundError
-from tfx_registry.records import LineageSource, Origin, Verdict
+from tfx_registry.records import LineageSource, Origin, Verdict, Version
 from tfx_registry.registry import lineage, mlmd_lineage
 from tfx_registry.registry.events import Decided
 from tfx_registry.registry.lineage_graph import LineageGraph, NodeKind
 from tfx_registry.registry.lineage_render import dot, tree
+from tfx_registry.registry.memory_store import MemoryStore
 
 HOSTILE = "it's \\ ~ ~1 \" ; -> [label] { \u00e9 日本"
 
@@ -469,3 +470,29 @@ def test_a_long_chain_of_runs_is_shown(registry: ModelRegistry, plain_model: Pat
     graph = registry.lineage("penguin", 1)
     assert "Examples /0" in tree(graph)
     assert max(map(len, dot(graph).splitlines())) < 300
+
+
+def test_the_lineage_of_one_version_in_memory_reads_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ModelRegistry.open("memory://") as registry:
+        before: tuple[LineageSource, ...] = ()
+        for number in range(1, 31):
+            path = tmp_path / f"model{number}"
+            path.write_text(str(number), encoding="utf-8")
+            registry.register("penguin", path, sources=before)
+            before = (LineageSource("base_model", "Model", str(path)),)
+        store = registry._store
+        assert isinstance(store, MemoryStore)
+        places, looked = store._places, []
+        read = places._read
+
+        def count(key: tuple[str, int]) -> Version | None:
+            looked.append(key)
+            return read(key)
+
+        monkeypatch.setattr(places, "_read", count)
+        graph = registry.lineage("penguin", 15)
+        assert looked == [("penguin", 14), ("penguin", 16)]
+        found = {node.id for node in graph.nodes if node.kind is NodeKind.VERSION}
+        assert found == {f"version:penguin:{number}" for number in (14, 15, 16)}

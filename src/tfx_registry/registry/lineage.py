@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator
 
-from tfx_registry.records import LineageSource, Version
+from tfx_registry.records import Version
 from tfx_registry.registry.events import Event, Registered
-from tfx_registry.registry.finding import stream_versions
 from tfx_registry.registry.lineage_graph import (
     GraphBuilder,
     LineageGraph,
-    Node,
     NodeKind,
-    is_location_of,
+    source_node,
     version_id,
     version_node,
 )
 from tfx_registry.registry.lineage_log import Aftermath
 from tfx_registry.registry.reader import RegistryReader
 
-__all__ = ["Lineage", "LineageStore", "source_node"]
+__all__ = ["Lineage"]
 
 _BATCH = 500
-
-
-class DerivedVersion(Protocol):
-    """A version that was made from another one, and as what that was given."""
-
-    @property
-    def model(self) -> str:
-        """Its model."""
-
-    @property
-    def number(self) -> int:
-        """Its number."""
-
-    @property
-    def role(self) -> str:
-        """The role of the other one, such as "base_model"."""
-
-
-@runtime_checkable
-class LineageStore(Protocol):
-    """A store that knows more of the past than the recorded sources: it may hold pipelines."""
-
-    def upstream(self, version: Version) -> LineageGraph:
-        """Returns what a version came from, with edges up to the node of the version."""
-
-    def derived(self, version: Version) -> Sequence[DerivedVersion]:
-        """Returns the versions, of any model, that were made directly from a version."""
 
 
 class Lineage(RegistryReader):
@@ -78,10 +48,7 @@ class Lineage(RegistryReader):
         root = version_node(version)
         builder = GraphBuilder(root.id)
         builder.add(root)
-        if isinstance(self._store, LineageStore):
-            builder.merge(self._store.upstream(version))
-        else:
-            self._add_base_versions(builder, version)
+        builder.merge(self._store.upstream(version))
         _add_sources(builder, version)
         if version.same_bytes_as is not None:
             self._add_version(builder, version.model, version.same_bytes_as)
@@ -99,36 +66,13 @@ class Lineage(RegistryReader):
     def _add_derived(self, builder: GraphBuilder, version: Version) -> None:
         """Adds the versions of all models that were made from this one."""
         root = version_id(version.model, version.number)
-        if isinstance(self._store, LineageStore):
-            for found in self._store.derived(version):
-                self._add_version(builder, found.model, found.number)
-                builder.connect(root, version_id(found.model, found.number), found.role)
-            return
-        for head in self.list_models():
-            for other in stream_versions(self, head):
-                for source in () if is_location_of(other, version.uri) else other.sources:
-                    if is_location_of(version, source.uri):
-                        builder.add(version_node(other))
-                        builder.connect(root, version_id(other.model, other.number), source.key)
+        for found in self._store.derived(version):
+            self._add_version(builder, found.model, found.number)
+            builder.connect(root, version_id(found.model, found.number), found.role)
 
     def _add_version(self, builder: GraphBuilder, model: str, number: int) -> None:
         if version_id(model, number) not in builder:
             builder.add(version_node(self.get(model, number)))
-
-    def _add_base_versions(self, builder: GraphBuilder, version: Version) -> None:
-        """Looks for sources that are other versions; a store of its own kind knows them at once."""
-        sources = [s for s in version.sources if not is_location_of(version, s.uri)]
-        if not sources:
-            return
-        for head in self.list_models():
-            for other in stream_versions(self, head):
-                for source in sources:
-                    if is_location_of(other, source.uri):
-                        builder.add(version_node(other))
-                        builder.add(source_node(source))
-                        builder.connect(
-                            version_id(other.model, other.number), source_node(source).id, "is"
-                        )
 
     def _log_since(self, version: Version) -> Iterator[Event]:
         """Reads the events of the model that come after the registration of a version.
@@ -159,19 +103,6 @@ class Lineage(RegistryReader):
             else:
                 high = middle
         return low
-
-
-def source_node(source: LineageSource) -> Node:
-    """Returns the node of a recorded source."""
-    properties = {**source.properties, "digest": source.digest}
-    return Node(
-        f"artifact:{source.type_name}:{source.uri}",
-        NodeKind.ARTIFACT,
-        f"{source.type_name} {source.uri}",
-        source.type_name,
-        source.uri,
-        {key: value for key, value in properties.items() if value},
-    )
 
 
 def _add_sources(builder: GraphBuilder, version: Version) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tfx_registry.records import Version
+from tfx_registry.records import LineageSource, Version
 
 __all__ = [
     "Edge",
@@ -17,6 +17,7 @@ __all__ = [
     "Node",
     "NodeKind",
     "is_location_of",
+    "source_node",
     "version_id",
     "version_node",
 ]
@@ -180,6 +181,19 @@ class GraphBuilder:
         """Returns the graph; edges to nodes that were never added are left out."""
         edges = [e for e in self._edges if e.source in self._nodes and e.target in self._nodes]
         return LineageGraph(self._root, tuple(self._nodes.values()), tuple(edges), self.truncated)
+
+
+def source_node(source: LineageSource) -> Node:
+    """Returns the node of a recorded source."""
+    properties = {**source.properties, "digest": source.digest}
+    return Node(
+        f"artifact:{source.type_name}:{source.uri}",
+        NodeKind.ARTIFACT,
+        f"{source.type_name} {source.uri}",
+        source.type_name,
+        source.uri,
+        {key: value for key, value in properties.items() if value},
+    )
 
 
 def version_id(model: str, number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Collection, Sequence
 
@@ -9,9 +10,14 @@ from tfx_registry import codec
 from tfx_registry.names import model_key
 from tfx_registry.records import Head, Version
 from tfx_registry.registry.events import Event, Registered
+from tfx_registry.registry.lineage_graph import LineageGraph
+from tfx_registry.registry.memory_lineage import Derived, Places
 from tfx_registry.registry.store import AppendConflict, StateRepair, StoredKeys, StoredRecord
 
 __all__ = ["MemoryStore"]
+
+#: So many records of each kind are kept as objects, for whoever goes through a log again and again.
+_KEPT = 4096
 
 
 class MemoryStore:
@@ -29,6 +35,7 @@ class MemoryStore:
         self._events: dict[tuple[str, int], str] = {}
         self._tokens: dict[tuple[str, str], int] = {}
         self._digests: dict[tuple[str, str], int] = {}
+        self._places = Places(self._version)
 
     def read_head(self, model: str) -> Head | None:
         """See `store.Store`."""
@@ -43,12 +50,12 @@ class MemoryStore:
     def read_versions(self, model: str, numbers: Collection[int]) -> dict[int, Version]:
         """See `store.Store`."""
         found = {n: self._versions.get((model_key(model), n)) for n in numbers}
-        return {n: codec.decode(Version, codec.loads(t)) for n, t in found.items() if t}
+        return {n: _version(t) for n, t in found.items() if t}
 
     def read_events(self, model: str, first: int, last: int) -> list[Event]:
         """See `store.Store`."""
         found = (self._events.get((model_key(model), seq)) for seq in range(first, last + 1))
-        return [Event.from_json(codec.loads(text)) for text in found if text]
+        return [_event(text) for text in found if text]
 
     def find_operation(self, model: str, token: str) -> Event | None:
         """See `store.Store`."""
@@ -77,7 +84,7 @@ class MemoryStore:
             if isinstance(event.payload, Registered):
                 self._digests[key, event.payload.facts.digest] = event.payload.number
             for version in versions:
-                self._versions[key, version.number] = codec.dumps(version)
+                self._put_version(key, version)
             self._heads[key] = codec.dumps(head)
 
     def scan(self) -> dict[str, StoredKeys]:
@@ -134,11 +141,43 @@ class MemoryStore:
             for digest in repair.extra_contents:
                 self._digests.pop((key, digest), None)
             for version in repair.versions:
-                self._versions[key, version.number] = codec.dumps(version)
+                self._put_version(key, version)
             for digest, number in repair.contents.items():
                 self._digests[key, digest] = number
             if repair.head is not None:
                 self._heads[key] = codec.dumps(repair.head)
 
+    def upstream(self, version: Version) -> LineageGraph:
+        """See `store.Store`."""
+        with self._lock:
+            return self._places.upstream(version)
+
+    def derived(self, version: Version) -> list[Derived]:
+        """See `store.Store`."""
+        with self._lock:
+            return self._places.derived(version)
+
     def close(self) -> None:
         """Nothing to let go of."""
+
+    def _put_version(self, key: str, version: Version) -> None:
+        if (key, version.number) not in self._versions:
+            self._places.add((key, version.number), version)
+        self._versions[key, version.number] = codec.dumps(version)
+
+    def _version(self, key: tuple[str, int]) -> Version | None:
+        text = self._versions.get(key)
+        return _version(text) if text else None
+
+
+# Equal text is the same record, and records do not change.
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _version(text: str) -> Version:
+    return codec.decode(Version, codec.loads(text))
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _event(text: str) -> Event:
+    return Event.from_json(codec.loads(text))

@@ -255,13 +255,13 @@ class MlmdStore:
         return mlmd_links.find_strays(self)
 
     def upstream(self, version: Version) -> LineageGraph:
-        """See `lineage.LineageStore`."""
+        """See `store.Store`."""
         from tfx_registry.registry import mlmd_lineage
 
         return mlmd_lineage.upstream(self._session.read, version)
 
     def derived(self, version: Version) -> list[Derived]:
-        """See `lineage.LineageStore`."""
+        """See `store.Store`."""
         from tfx_registry.registry import mlmd_derived
 
         return mlmd_derived.derived(self._session.read, version)

@@ -11,8 +11,9 @@ from typing import Protocol
 
 from tfx_registry.records import Head, Version
 from tfx_registry.registry.events import Event
+from tfx_registry.registry.lineage_graph import LineageGraph
 
-__all__ = ["AppendConflict", "StateRepair", "Store", "StoredKeys", "StoredRecord"]
+__all__ = ["AppendConflict", "DerivedVersion", "StateRepair", "Store", "StoredKeys", "StoredRecord"]
 
 
 class AppendConflict(Exception):  # noqa: N818 - not an error: the writer reads again and retries
@@ -80,6 +81,22 @@ class StateRepair:
     extra_contents: Sequence[str] = ()
 
 
+class DerivedVersion(Protocol):
+    """A version that was made from another one, and as what that was given."""
+
+    @property
+    def model(self) -> str:
+        """Its model."""
+
+    @property
+    def number(self) -> int:
+        """Its number."""
+
+    @property
+    def role(self) -> str:
+        """The role of the other one, such as "base_model"."""
+
+
 class Store(Protocol):
     """Keeps events, and beside them the head and the versions as their fold."""
 
@@ -139,6 +156,16 @@ class Store(Protocol):
             AppendConflict: Another writer was in the way.
             StoreUnavailableError: The store cannot be written.
         """
+
+    def upstream(self, version: Version) -> LineageGraph:
+        """Returns what a version came from, with edges up to the node of the version.
+
+        The caller adds the recorded sources. What else the store knows is up to it: the versions
+        that those are, or, if it holds pipelines, what made them.
+        """
+
+    def derived(self, version: Version) -> Sequence[DerivedVersion]:
+        """Returns the versions, of any model, that were made directly from a version."""
 
     def close(self) -> None:
         """Lets go of the connection."""
