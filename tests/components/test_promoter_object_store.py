@@ -15,7 +15,9 @@ from tfx_registry import ModelRegistry, Retention
 from tfx_registry.components import ModelVersion
 from tfx_registry.components.promoter import executor
 from tfx_registry.digest import digest_path
+from tfx_registry.operations import ByConfig, Servers
 from tfx_registry.serving.objects import ObjectOptions, ObjectUrl, ObjectView
+from tfx_registry.serving.objects.model_config import StoredModelConfig
 from tfx_registry.serving.objects.models import fetched_model, upload_tree
 from tfx_registry.testing.memory_bucket import MemoryBucket
 from tfx_registry.testing.minimal_model import write_minimal_model
@@ -27,7 +29,7 @@ DAY = datetime.timedelta(days=1)
 @pytest.fixture(autouse=True)
 def bucket(monkeypatch: pytest.MonkeyPatch) -> MemoryBucket:
     made = MemoryBucket(ObjectUrl.parse(SERVING), ObjectOptions(parallel=1))
-    for module in ("directory", "view", "models"):
+    for module in ("directory", "view", "models", "model_config"):
         monkeypatch.setattr(f"tfx_registry.serving.objects.{module}.open_bucket", lambda *_: made)
     return made
 
@@ -88,4 +90,27 @@ def test_models_and_pushed_models_may_lie_in_a_store(registry: Any, tmp_path: Pa
     for copy in ("s3://models/run/7/pushed", f"{SERVING}/1"):
         with fetched_model(copy) as path:
             assert digest_path(path) == digest_path(local)
+    assert not (Path.cwd() / "s3:").exists()
+
+
+def test_it_puts_on_trial_by_a_model_config_in_a_store(registry: Any, tmp_path: Path) -> None:
+    config = "s3://models/serving/models.config"
+    for number, label in ((1, "stable"), (2, "canary")):
+        path = write_minimal_model(tmp_path / "models" / str(number), f"model {number}")
+        registry.register("penguin", path)
+        registry.override("penguin", number, reason="test", expires=DAY)
+        pushed = push(
+            tmp_path, str(path), number, str(tmp_path / "pushed" / str(number)),
+            by_config=ByConfig(config, canary=label == "canary").to_json(),
+            servers=Servers(no_wait=True).to_json(),
+        )  # fmt: skip
+        assert pushed.get_string_custom_property("pushed_destination") == f"{SERVING}/{number}"
+        (entry,) = StoredModelConfig.peek(config)
+        assert (entry.base_path, entry.labels[label]) == (SERVING, number)
+    assert entry.labels == {"stable": 1, "canary": 2}
+    pushed = push(
+        tmp_path, str(path), 1, str(tmp_path / "pushed" / "again"),
+        by_config=ByConfig(config).to_json(), servers=Servers(no_wait=True).to_json(),
+    )  # fmt: skip
+    assert "version 2 is on trial" in pushed.get_string_custom_property("not_pushed_reason")
     assert not (Path.cwd() / "s3:").exists()

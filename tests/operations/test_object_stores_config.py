@@ -128,6 +128,18 @@ def test_a_canary_comes_to_serve_and_goes_back(rolling: Rolling) -> None:
     rolling.in_order()
 
 
+def test_in_an_emulated_store(stored: StoreWorld) -> None:
+    rolling = Rolling(stored, f"{stored.url}.config")
+    rolling.promote()
+    rolling.promote(canary=True)
+    assert rolling.said() == ((1, 2), {"stable": 1, "canary": 2})
+    promote_canary(stored.registry, MODEL, stored.url, servers=BLIND)
+    rolling.in_order()
+    rollback(stored.registry, MODEL, stored.url, reason="slow", servers=BLIND)
+    assert rolling.said() == ((1,), {"stable": 1})
+    rolling.in_order()
+
+
 def test_a_trial_ends(rolling: Rolling) -> None:
     world = rolling.world
     rolling.start()
