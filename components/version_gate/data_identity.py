@@ -8,7 +8,6 @@ the data, adds the digest of the files (`from_lineage`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -20,8 +19,8 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from tfx_registry import codec
 from tfx_registry.components import execution
+from tfx_registry.components.version_gate.data_digest import combined, digest_of_files
 from tfx_registry.gate import DataIdentity, DataSource
-from tfx_registry.inspection import digest_source
 
 __all__ = ["DEFAULT_SPLITS", "from_lineage", "identify", "recorded_examples", "split_uris"]
 
@@ -45,7 +44,7 @@ def identify(examples: Sequence[Any], splits: Sequence[str], source: DataSource)
 
     Returns:
         Where they lie, what the artifacts say of themselves, and a digest of the files of the
-        splits where these are known, on a local disk and not too large.
+        splits where these are known and within reach, see `data_digest`.
     """
     properties: dict[str, str] = {}
     for number, artifact in enumerate(examples):
@@ -53,7 +52,7 @@ def identify(examples: Sequence[Any], splits: Sequence[str], source: DataSource)
         for name, value in execution.properties_of(artifact).items():
             properties[prefix + name] = value
     try:
-        digests = [digest_source(uri) for uri in split_uris(examples, splits)]
+        digests = [digest_of_files(uri) for uri in split_uris(examples, splits)]
     except ValueError as error:
         _logger.warning("no digest of the examples: %s", error)
         digests = []
@@ -61,7 +60,7 @@ def identify(examples: Sequence[Any], splits: Sequence[str], source: DataSource)
         location=",".join(str(artifact.uri) for artifact in examples),
         splits=tuple(splits),
         properties=properties,
-        digest=_combined(digests),
+        digest=combined(digests),
         source=source,
     )
 
@@ -140,12 +139,3 @@ def _splits_of(maker: Any, kind: str) -> list[str]:
             if splits:
                 return [str(split) for split in splits]
     return list(DEFAULT_SPLITS) if kind.split(".")[-1] in _EVALUATORS else []
-
-
-def _combined(digests: Sequence[str]) -> str:
-    """Joins the digests of splits; of one it is its own, of which one is unknown nothing."""
-    if not all(digests) or not digests:
-        return ""
-    if len(digests) == 1:
-        return digests[0]
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -141,7 +141,8 @@ class DataIdentity:
         location: URI of the Examples artifact, or of the files.
         splits: Names of the splits that were evaluated.
         properties: What the artifact says of itself: span, version, input fingerprint, as text.
-        digest: Digest of the files, "" where they were out of reach or too large.
+        digest: OMS root digest of the files. In an object store, of what is too large to read, one
+            of their list, which begins with "listing:". "" where neither is known.
         source: How it is known; None where only TFMA's result names the location, or nothing
             does, and in reports of release 0.1.
     """
