@@ -74,8 +74,100 @@ def test_outside_of_a_repository_no_process_is_started(monkeypatch: pytest.Monke
     def start(*_: Any, **__: Any) -> NoReturn:
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr(subprocess, "run", start)
+    monkeypatch.setattr(subprocess, "Popen", start)
     assert code_revision() == ""
+
+
+def test_it_is_what_git_describe_says(tmp_path: Path) -> None:
+    def described() -> str:
+        words = ("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
+        return git(*words)
+
+    git("init", "-q")
+    commit("one")
+    for name in ("a", "b", "c d", "\u00e9\n"):
+        Path(name).write_text("here", encoding="utf-8")
+    assert code_revision() == described()
+    git("add", "a", "b", "c d")
+    assert code_revision() == described()
+    assert code_revision().endswith("-dirty")
+    git("commit", "-q", "-m", "two")
+    assert code_revision() == described()
+    changes = (
+        lambda: Path("a").chmod(0o755),
+        lambda: Path("b").unlink(),
+        lambda: git("mv", "c d", "e f"),
+        lambda: git("rm", "-q", "--cached", "a"),
+    )
+    for change in changes:
+        change()
+        assert code_revision() == described()
+        assert code_revision().endswith("-dirty")
+        git("reset", "-q", "--hard")
+        assert code_revision() == described()
+        assert not code_revision().endswith("-dirty")
+    # The file has another time, and the same content.
+    os.utime("a", (1, 1))
+    assert code_revision() == described()
+    git("config", "status.showStash", "true")
+    git("config", "status.branch", "false")
+    git("config", "status.showUntrackedFiles", "all")
+    Path("a").write_text("changed", encoding="utf-8")
+    git("stash", "-q")
+    git("pack-refs", "--all")
+    git("checkout", "-q", "--detach")
+    assert code_revision() == described()
+    assert not code_revision().endswith("-dirty")
+
+
+def test_nothing_is_written_into_the_repository(tmp_path: Path) -> None:
+    git("init", "-q")
+    first = commit("one")
+    os.utime("file", (1, 1))
+
+    def files() -> dict[Path, tuple[int, bytes]]:
+        found = (path for path in (tmp_path / ".git").rglob("*") if path.is_file())
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
+
+    before = files()
+    assert code_revision() == first
+    assert files() == before
+
+
+def test_where_nothing_is_committed_there_is_no_revision() -> None:
+    git("init", "-q")
+    Path("file").write_text("one", encoding="utf-8")
+    git("add", "file")
+    assert code_revision() == ""
+
+
+def test_a_repository_that_git_cannot_read_has_none(tmp_path: Path) -> None:
+    (tmp_path / ".git").write_text("gitdir: /nowhere", encoding="utf-8")
+    assert code_revision() == ""
+
+
+def test_without_git_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git("init", "-q")
+    commit("one")
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert code_revision() == ""
+
+
+def test_git_that_hangs_is_not_waited_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git("init", "-q")
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    (commands / "git").write_text("#!/bin/sh\nexec sleep 1000\n", encoding="utf-8")
+    (commands / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    monkeypatch.setattr(inspection, "_GIT_SECONDS", 0.05)
+    assert code_revision() == ""
+    with inspection.asked_code_revision():
+        pass  # who does not ask does not wait either
+    with pytest.raises(ValueError, match="no model"), inspection.asked_code_revision():
+        raise ValueError("no model")
 
 
 def test_a_variable_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from tfx_registry.errors import (
     NotFoundError,
     RefusedError,
 )
-from tfx_registry.inspection import code_revision, describe_model, installed_libraries
+from tfx_registry.inspection import asked_code_revision, describe_model, installed_libraries
 from tfx_registry.records import Head, LineageSource, Metric, Origin, Version
 from tfx_registry.registry.access import AccessPolicy
 from tfx_registry.registry.adoptions import Adoptions
@@ -89,9 +89,13 @@ class ModelRegistry(Audit, Finding, Lineage, Lifecycle, Deployments, Adoptions, 
             names.check_text(idempotency_key, "idempotency key")
         parameters = {str(k): str(v) for k, v in (hyperparameters or {}).items()}
         checked = dict(names.check_label(k, v) for k, v in (labels or {}).items())
-        facts = describe_model(path)
         semantic = names.SemanticVersion.parse(semantic_version) if semantic_version else None
-        made_by = origin or Origin(code_revision=code_revision(), libraries=installed_libraries())
+        if origin is not None:
+            facts, made_by = describe_model(path), origin
+        else:
+            with asked_code_revision() as revision:
+                facts, libraries = describe_model(path), installed_libraries()
+                made_by = Origin(code_revision=revision(), libraries=libraries)
         if isinstance(metrics, Mapping):
             metrics = [Metric(name, float(value)) for name, value in metrics.items()]
 
