@@ -74,11 +74,14 @@ function drawLife(group, x, r, middle, version) {
 
 function drawPeriod(group, f, y, period) {
   const start = f.at(Date.parse(period.start)), end = period.end ? f.at(Date.parse(period.end)) : f.right;
-  if (end <= f.left || start >= f.right || (period.end && end - start < 0.2)) return;
-  const kind = `bar${end - start < 4 ? " thin" : ""}${period.trial ? " trial" : ""}${period.end ? "" : " now"}`;
-  group.append(svg("rect", { class: kind, x: start, y: y - 10, rx: 3, width: Math.max(end - start - 1, 1), height: 20 }));
-  if (end - start > 9 * String(period.number).length + 6) {
-    group.append(svg("text", { x: (start + end) / 2, y: y + 4, "text-anchor": "middle" }, period.number));
+  if (end <= f.left || start >= f.right) return;
+  // What served for an instant has no bar, but a mark where it was rolled back.
+  if (!period.end || end - start >= 0.2) {
+    const kind = `bar${end - start < 4 ? " thin" : ""}${period.trial ? " trial" : ""}${period.end ? "" : " now"}`;
+    group.append(svg("rect", { class: kind, x: start, y: y - 10, rx: 3, width: Math.max(end - start - 1, 1), height: 20 }));
+    if (end - start > 9 * String(period.number).length + 6) {
+      group.append(svg("text", { x: (start + end) / 2, y: y + 4, "text-anchor": "middle" }, period.number));
+    }
   }
   if (period.ended_by === "rolled_back" && f.step > 5) group.append(SHAPES.back(end - 1, y - 12, 4));
 }
