@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from tfx_registry import ModelRegistry, Retention, promote, prune, reconcile, rollback
 from tfx_registry.digest import digest_path
-from tfx_registry.errors import IntegrityError, RefusedError
+from tfx_registry.errors import ConflictError, IntegrityError, RefusedError
 from tfx_registry.registry import fold
 from tfx_registry.serving import list_version_directories
 from tfx_registry.testing.minimal_model import write_minimal_model
@@ -85,6 +85,10 @@ class DirectoryMachine(RuleBasedStateMachine):
                 return
             with pytest.raises(RefusedError):
                 rollback(self.registry, MODEL, self.base, to, reason="x")
+            return
+        if to is None and max(list_version_directories(self.base), default=0) > self.trail[-1]:
+            with pytest.raises(ConflictError, match="cannot tell which version"):
+                rollback(self.registry, MODEL, self.base, reason="x")
             return
         try:
             rollback(self.registry, MODEL, self.base, to, reason="x")

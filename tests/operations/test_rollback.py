@@ -117,6 +117,21 @@ def test_damaged_bytes_are_refused(served, hide: bool) -> None:
     assert served.kinds() == before
 
 
+def test_what_served_before_a_stranger_is_not_guessed(served) -> None:
+    """As after a backup of the registry was put back: what it says served before is too old."""
+    shutil.copytree(served.base / "3", served.base / "5")
+    before = served.kinds()
+    with pytest.raises(
+        ConflictError, match="servers load version 5, and by the registry version 3"
+    ):
+        back(served)
+    assert (served.visible(), served.kinds()) == ([1, 2, 3, 5], before)
+    done = back(served, 3)
+    assert (done.version.number, done.withdrawn) == (3, ("5",))
+    assert served.visible() == [1, 2, 3]
+    assert back(served).version.number == 2
+
+
 def test_a_version_that_never_served_is_refused_and_those_that_did_are_listed(served) -> None:
     served.register()
     with pytest.raises(RefusedError, match="never served there; served there before: 2, 1"):
@@ -214,7 +229,7 @@ def test_bytes_that_are_nowhere_are_refused(served) -> None:
 def test_directories_of_others_above_the_target_are_put_away_too(served) -> None:
     shutil.copytree(served.base / "1", served.base / "999")
     shutil.copytree(served.base / "1", served.base / "002")
-    done = back(served)
+    done = back(served, 2)
     assert done.withdrawn == ("002", "3", "999")
     assert served.visible() == [1, 2]
     assert not served.registry.known_versions(MODEL, [999])

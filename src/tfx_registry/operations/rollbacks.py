@@ -18,6 +18,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tfx_registry.errors import ConflictError, IntegrityError, InvalidInputError, RefusedError
 from tfx_registry.operations.bases import base_of
@@ -98,7 +99,8 @@ def rollback(
         RefusedError: The version never served there, was itself rolled back, or is archived.
         RejectedError: It is rejected.
         IntegrityError: Its bytes were changed, or are nowhere to be found.
-        ConflictError: `to` is None and what serves has just changed.
+        ConflictError: `to` is None, and what serves has just changed, or servers load a version of
+            which the registry does not say that it serves.
         ServingDirectoryError: The directory cannot be changed.
         NotServedError: It was rolled back, and a server does not serve the version (yet).
     """
@@ -129,6 +131,8 @@ def rollback(
                 f"version {before.number} served when this began, version {now.number} does now",
                 "look at 'tfx-registry status', then decide again",
             )
+        if to is None:
+            _check_known(model, base, now)
         version = registry.check_rollback(model, str(base), aim)
         replaces = before.number if recovered else now.number
         done = _roll_back(site, now, version, replaces, reason, recovered, hash_all, progress)
@@ -212,6 +216,18 @@ def _roll_back(
         raise
     _logger.info("%s rolled back to %s, put away: %s", site.base, after.ref, names)
     return Rollback(after, str(path), replaces, tuple(names), recovered, changed=True)
+
+
+def _check_known(model: str, base: Path, now: Deployment) -> None:
+    """Refuses to guess what served before something that the registry knows nothing of."""
+    newest = max(list_version_directories(base), default=now.number)
+    if newest > now.number:
+        raise ConflictError(
+            f"cannot tell which version of {model!r} to roll back to in {str(base)!r}",
+            f"servers load version {newest}, and by the registry version {now.number} serves",
+            f"name the version: --to {now.number} puts away what lies above it; before it served: "
+            f"{', '.join(map(str, now.trail)) or 'none'}",
+        )
 
 
 def _check_intact(site: Site, version: Version, hash_all: bool) -> None:
