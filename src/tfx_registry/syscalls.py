@@ -29,6 +29,7 @@ __all__ = [
     "flock",
     "fstat",
     "fsync",
+    "give",
     "list_directory",
     "lstat",
     "mkdir",
@@ -195,6 +196,11 @@ def mkdir(path: Path, mode: int = 0o755) -> None:
 def chmod(target: int | Path, mode: int) -> None:
     """Sets the mode of a descriptor or path, whatever the umask is."""
     os.chmod(target, mode)
+
+
+def give(descriptor: int, owner: int, group: int) -> None:
+    """Gives a file or directory to another user and group."""
+    os.fchown(descriptor, owner, group)
 
 
 def unlink(path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tfx_registry import rollback, verify
-from tfx_registry.errors import NotFoundError, RefusedError
+from tfx_registry import Retention, prune, rollback, verify
+from tfx_registry.errors import NotFoundError, RefusedError, ServingDirectoryError
 from tfx_registry.operations import status
 from tfx_registry.serving.receipts import Bytes
 from tfx_registry.testing.minimal_model import write_minimal_model
@@ -108,3 +109,14 @@ def test_verify_of_a_version_whose_bytes_are_nowhere(served) -> None:
     found = verify(served.registry, MODEL, 4)
     assert not found.good
     assert [place.state for place in found.places] == [Bytes.MISSING]
+
+
+def test_a_directory_that_may_only_be_read_can_be_looked_at(served, monkeypatch) -> None:
+    """As on a read-only mount."""
+    monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)
+    assert status(served.registry, served.base).problems == ()
+    assert status(served.registry, served.base, hash_all=True).problems == ()
+    assert prune(served.registry, MODEL, served.base, Retention(1)).removed
+    with pytest.raises(ServingDirectoryError, match="is not writable"):
+        rollback(served.registry, MODEL, served.base, reason="x")
+    assert served.visible() == [1, 2, 3]

@@ -172,6 +172,30 @@ def test_progress_adds_up_and_comes_one_at_a_time(model: Path, base: Path) -> No
     assert sum(seen) == tree.size_bytes
 
 
+def test_the_disk_has_something_to_do_from_early_on(
+    model: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranges follow each other without a gap, small ones first."""
+    (model / "large").write_bytes(bytes(40 << 18))
+    monkeypatch.setattr(copying, "_FIRST_WRITEBACK_BYTES", 2 << 18)
+    monkeypatch.setattr(copying, "_WRITEBACK_BYTES", 8 << 18)
+    begun: dict[int, list[tuple[int, int]]] = {}
+    monkeypatch.setattr(
+        syscalls,
+        "start_writeback",
+        lambda descriptor, offset, length: begun.setdefault(os.fstat(descriptor).st_ino, []).append(
+            (offset >> 18, length >> 18)
+        ),
+    )
+    copy_tree(scan_source(model, base), base / "copy", workers=1)
+    large = begun[(base / "copy" / "large").stat().st_ino]  # the first, because it is the largest
+    assert large == [(0, 2), (2, 2), (4, 4), (8, 8), (16, 8), (24, 8), (32, 8)]
+    nothing = (base / "copy" / "file0").stat().st_ino
+    assert set(begun) == {f.stat().st_ino for f in (base / "copy").rglob("file*")} - {nothing} | {
+        (base / "copy" / "large").stat().st_ino
+    }
+
+
 def test_what_is_hashed_is_what_was_written(
     model: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

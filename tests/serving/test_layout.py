@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tfx_registry.errors import ServingDirectoryError
+from tfx_registry.serving import ServingDirectory
 from tfx_registry.serving.layout import (
     base_directory,
+    check_writable,
     list_version_directories,
     parse_version_name,
 )
@@ -56,3 +59,25 @@ def test_impossible_paths_are_errors_of_ours(tmp_path: Path, name: str) -> None:
 def test_object_stores_are_named_as_not_supported(name: str) -> None:
     with pytest.raises(ServingDirectoryError, match="local or mounted"):
         base_directory(name)
+
+
+def test_a_name_that_is_no_text_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ServingDirectoryError, match="its name is not UTF-8"):
+        base_directory(tmp_path / os.fsdecode(b"model\xff"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_may_only_be_read_can_be_looked_at_and_not_be_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a read-only mount."""
+    monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)
+    assert base_directory(tmp_path) == tmp_path.resolve()
+    with pytest.raises(ServingDirectoryError, match="is not writable"):
+        check_writable(tmp_path / "penguin")
+    with (
+        pytest.raises(ServingDirectoryError, match="is not writable"),
+        ServingDirectory.lock(tmp_path / "penguin"),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -41,6 +41,7 @@ from tfx_registry.operations.servers import Servers
 from tfx_registry.operations.undone import put_begun_away
 from tfx_registry.records import ConfigTarget, Head, Version
 from tfx_registry.registry import ModelRegistry
+from tfx_registry.serving.layout import check_writable
 from tfx_registry.serving.model_config import CANARY_LABEL, STABLE_LABEL
 from tfx_registry.serving.objects import ObjectUrl
 from tfx_registry.serving.verification import look
@@ -194,6 +195,8 @@ def promote_by_config(
     known = (head.rollouts.get(str(base)), head.canaries.get(str(base)))
     listed = any(there is not None and there.number == number for there in known)
     before = look(work.clients, number)
+    if isinstance(base, Path):
+        check_writable(base)
     pinned = work.pin(version, alias, required_approvals)
     begun = work.publish(
         version, alias, canary, required_approvals, source, progress, check, pinned=pinned

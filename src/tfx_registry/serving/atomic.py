@@ -13,6 +13,7 @@ import uuid
 from pathlib import Path
 
 from tfx_registry import syscalls
+from tfx_registry.serving.ownership import give_directory
 
 __all__ = [
     "exchange",
@@ -119,6 +120,7 @@ def make_directories(path: Path, mode: int) -> None:
         except FileExistsError:  # somebody else makes it at this moment
             continue
         syscalls.chmod(folder, mode)
+        give_directory(folder)
         fsync_directory(folder)
         fsync_directory(folder.parent)
 

@@ -37,6 +37,7 @@ from tfx_registry.digest import (
     hash_descriptor,
 )
 from tfx_registry.parallel import for_each, worker_count
+from tfx_registry.serving.ownership import give_directory
 from tfx_registry.serving.source import SourceFile, SourceTree, unreadable
 
 __all__ = ["DIRECTORY_MODE", "FILE_MODE", "Progress", "can_share_blocks", "copy_tree"]
@@ -46,6 +47,7 @@ Progress = Callable[[int], None]
 DIRECTORY_MODE = 0o755  # the server usually runs as another user
 FILE_MODE = 0o644
 
+_FIRST_WRITEBACK_BYTES = 4 << 20
 _WRITEBACK_BYTES = 64 << 20
 _HASHED_BEHIND_BYTES = 32 << 20
 _BLOCKS_BEHIND = 8
@@ -109,9 +111,11 @@ def copy_tree(
     try:
         copier = _Copier(tree, target, top, share_blocks=share_blocks, progress=progress)
         syscalls.chmod(top, DIRECTORY_MODE)
+        give_directory(target)
         for folder in tree.folders:
             syscalls.mkdir(target / folder, DIRECTORY_MODE)
             syscalls.chmod(target / folder, DIRECTORY_MODE)
+            give_directory(target / folder)
         # Large files first, so that no thread is left alone with one at the end.
         files = sorted(tree.files, key=lambda file: -file.size_bytes)
         digests = for_each(copier.copy, files, worker_count() if workers is None else workers)
@@ -139,6 +143,7 @@ class _Copier:
         self.share_blocks = share_blocks
         self.total = tree.size_bytes
         self.sync_once = _syncfs_can_be_trusted(top)
+        self._written = 0  # by all threads, roughly
         self._progress = progress
         self._progress_lock = threading.Lock()
 
@@ -175,6 +180,7 @@ class _Copier:
         update: Callable[[memoryview], None],
     ) -> int:
         size = begun = 0
+        step = self._step()
         while True:
             buffer = next_buffer()
             try:
@@ -187,13 +193,22 @@ class _Copier:
             update(block)
             syscalls.write(target, block)
             size += count
+            self._written += count
             self.report(count)
-            if size - begun >= _WRITEBACK_BYTES:
+            if size - begun >= step:
                 syscalls.start_writeback(target, begun, size - begun)
-                begun = size
+                begun, step = size, self._step()
         if size > begun:
             syscalls.start_writeback(target, begun, 0)
         return size
+
+    def _step(self) -> int:
+        """Says after how many more bytes of a file the disk gets something to do.
+
+        Soon at first, so that it does not stand idle; later seldom, because whoever gives it more
+        than it can take has to wait for it.
+        """
+        return min(_WRITEBACK_BYTES, max(_FIRST_WRITEBACK_BYTES, self._written))
 
     def _share(self, source: int, target: int, path: str) -> tuple[int, str]:
         if not syscalls.clone(source, target):

@@ -18,6 +18,7 @@ from tfx_registry.errors import ServingDirectoryError
 __all__ = [
     "STATE_DIRECTORY",
     "base_directory",
+    "check_writable",
     "list_version_directories",
     "parse_version_name",
 ]
@@ -73,7 +74,7 @@ def base_directory(text: str | os.PathLike[str]) -> Path:
         The absolute path without symbolic links. The directory need not exist.
 
     Raises:
-        ServingDirectoryError: It is a file, not writable, or no local path.
+        ServingDirectoryError: It is a file, or no local path, or its name is not UTF-8.
     """
     name = os.fspath(text)
     if name.startswith("file://"):
@@ -95,16 +96,42 @@ def base_directory(text: str | os.PathLike[str]) -> Path:
         raise ServingDirectoryError(
             f"cannot publish into {name!r}", str(error), "give the path of a directory"
         ) from error
+    if _is_no_text(str(base)):
+        raise ServingDirectoryError(
+            f"cannot publish into {str(base)!r}",
+            "its name is not UTF-8, and the registry stores it as text",
+            "rename it, or give another directory",
+        )
     if not existing.is_dir():
         raise ServingDirectoryError(
             f"cannot publish into {str(base)!r}",
             f"{str(existing)!r} is not a directory",
             "give a directory; it is made when it does not exist",
         )
+    return base
+
+
+def _is_no_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def check_writable(base: Path) -> None:
+    """Refuses a serving base directory that this user cannot write.
+
+    Args:
+        base: What `base_directory` has returned; it need not exist.
+
+    Raises:
+        ServingDirectoryError: It, or the directory in which it would be made, is not writable.
+    """
+    existing = next(path for path in (base, *base.parents) if os.path.lexists(path))
     if not os.access(existing, os.W_OK | os.X_OK):
         raise ServingDirectoryError(
             f"cannot publish into {str(base)!r}",
             f"{str(existing)!r} is not writable for this user",
             "correct its permissions, or run as the user who owns it",
         )
-    return base

@@ -7,7 +7,6 @@ lost.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from tfx_registry import syscalls
 from tfx_registry.errors import InvalidInputError, ServingDirectoryError
+from tfx_registry.serving.holding import take_lock
 from tfx_registry.serving.model_config import (
     ServedModel,
     parse_model_config,
@@ -23,6 +23,7 @@ from tfx_registry.serving.model_config import (
     remove_model,
 )
 from tfx_registry.serving.model_config_document import ModelConfigDocument, decode_config
+from tfx_registry.serving.ownership import why_not
 from tfx_registry.serving.replacing import (
     Overtaken,
     drop_leftovers,
@@ -79,17 +80,16 @@ class ModelConfigFile(ModelConfigDocument):
             ServingDirectoryError: It is no file, or its folder is missing or not writable.
         """
         file = cls(resolve_config(path))
+
+        def waiting() -> None:
+            _logger.info("waiting for another promoter that changes %s", file.path)
+
         try:
-            lock = os.open(f"{file.path}.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, _MODE)
+            lock = take_lock(Path(f"{file.path}.lock"), _MODE, waiting=waiting)
         except OSError as error:
             raise _failed(file.path, error) from error
         process = os.getpid()
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                _logger.info("waiting for another promoter that changes %s", file.path)
-                fcntl.flock(lock, fcntl.LOCK_EX)
             # The lock is ours, so whatever lies there belonged to a promoter that died.
             file._tidy()
             yield file
@@ -201,8 +201,10 @@ def resolve_config(path: str | os.PathLike[str]) -> Path:
 
 def _failed(path: Path, error: Exception) -> ServingDirectoryError:
     why = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, OSError):
+        why += why_not(error)
     return ServingDirectoryError(
         f"cannot use the model config {str(path)!r}",
-        str(why),
+        why,
         "correct it and repeat; the file is as it was",
     )

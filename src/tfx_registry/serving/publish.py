@@ -10,7 +10,6 @@ by a lock that the operating system gives back when its holder dies.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import stat
@@ -42,12 +41,15 @@ from tfx_registry.serving.copying import (
     can_share_blocks,
     copy_tree,
 )
+from tfx_registry.serving.holding import is_in_place, take_lock
 from tfx_registry.serving.layout import (
     STATE_DIRECTORY,
     base_directory,
+    check_writable,
     list_version_directories,
     parse_version_name,
 )
+from tfx_registry.serving.ownership import give_directory, why_not
 from tfx_registry.serving.source import SourceTree, scan_source
 
 __all__ = ["Published", "ServingDirectory", "check_servable"]
@@ -56,6 +58,7 @@ _logger = logging.getLogger(__name__)
 
 _STAGING = "staging"
 _STAGING_MODE = 0o700  # nobody else has business there
+_LOCK = "lock"
 _LOCK_MODE = 0o600
 
 
@@ -103,9 +106,10 @@ class ServingDirectory:
         base: The absolute path.
     """
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, lock: int) -> None:
         """Use `lock`."""
         self.base = base
+        self._lock = lock
 
     @classmethod
     @contextmanager
@@ -123,31 +127,47 @@ class ServingDirectory:
         """
         folder = base_directory(base)
         _check_place(folder)
+        check_writable(folder)
         state = folder / STATE_DIRECTORY
-        with _explained(folder):
+
+        def prepare() -> None:
             make_directories(state, DIRECTORY_MODE)
             _check_no_link(folder, state)
-            lock = syscalls.open_file(
-                state / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _LOCK_MODE
-            )
+
+        def waiting() -> None:
+            _logger.warning("waiting until another process is done with %s", folder)
+
+        with _explained(folder):
+            lock = take_lock(state / _LOCK, _LOCK_MODE, waiting=waiting, prepare=prepare)
         process = os.getpid()
         try:
             with _explained(folder):
-                try:
-                    syscalls.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    _logger.warning("waiting until another process is done with %s", folder)
-                    syscalls.flock(lock, fcntl.LOCK_EX)
                 for name in syscalls.list_directory(state):
                     _check_no_link(folder, state / name)
             # The lock is ours, so whatever lies there belonged to a publisher that died.
             remove_tree(state / _STAGING)
-            yield cls(folder)
+            yield cls(folder, lock)
         finally:
             with contextlib.suppress(OSError):
                 syscalls.unlock(lock, process)
             with contextlib.suppress(OSError):
                 syscalls.close(lock)
+
+    def _is_held(self) -> bool:
+        """Tells whether nobody has put another lock in the place of this one."""
+        try:
+            return is_in_place(self._lock, self.base / STATE_DIRECTORY / _LOCK)
+        except OSError:
+            return False
+
+    def _check_held(self) -> None:
+        if not self._is_held():
+            raise ServingDirectoryError(
+                f"cannot publish into {str(self.base)!r}",
+                f"{str(self.base / STATE_DIRECTORY)!r} was removed or moved while this worked, so "
+                "somebody else may be at work there, too",
+                "leave it where it is and repeat; no version was added",
+            )
 
     @property
     def _owner_file(self) -> Path:
@@ -234,10 +254,11 @@ class ServingDirectory:
             with _explained(self.base):
                 if self._owner() != owner:
                     replace_file(self._owner_file, f"{owner}\n".encode(), staging=staging)
+                self._check_held()
                 rename_no_replace(copy, target)
                 _finish_rename(copy, target)
         finally:
-            remove_tree(staging)
+            remove_tree(staging if self._is_held() else copy)
         _logger.info("published %s", target)
         return Published(target, already_there=False)
 
@@ -261,6 +282,7 @@ def _stage(
     """Makes a durable copy where no server looks."""
     with contextlib.suppress(FileExistsError):  # what could not be removed before
         syscalls.mkdir(staging, _STAGING_MODE)
+        give_directory(staging)
     share_blocks = can_share_blocks(tree, staging)
     if not share_blocks:
         _check_space(tree, staging)
@@ -349,6 +371,6 @@ def _explained(base: Path) -> Iterator[None]:
     except OSError as error:
         raise ServingDirectoryError(
             f"cannot publish into {str(base)!r}",
-            f"{error.strerror or error} ({error.filename or base})",
+            f"{error.strerror or error} ({error.filename or base}){why_not(error)}",
             "correct it and repeat; no version was added",
         ) from error

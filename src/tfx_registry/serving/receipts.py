@@ -22,6 +22,7 @@ from typing import Any
 from tfx_registry.digest import digest_path, walk_files
 from tfx_registry.errors import InvalidModelError
 from tfx_registry.serving.layout import STATE_DIRECTORY
+from tfx_registry.serving.ownership import give_directory
 
 __all__ = ["Bytes", "BytesCheck", "check_bytes", "drop_receipt", "fits_receipt", "write_receipt"]
 
@@ -152,7 +153,9 @@ def _write(base: Path, number: int, manifest: str, seen: dict[str, list[int]]) -
     path = _path(base, number)
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
-        path.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            path.parent.mkdir()
+            give_directory(path.parent)
         unfinished.write_text(json.dumps({"manifest": manifest, "files": seen}), encoding="utf-8")
         unfinished.replace(path)
     except (OSError, UnicodeEncodeError):  # a read-only mount, or a name that is not UTF-8

@@ -13,6 +13,7 @@ A second copy under the same name gets `~2`, `~3`, ... appended.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import uuid
@@ -25,6 +26,7 @@ from tfx_registry.errors import ServingDirectoryError
 from tfx_registry.serving.atomic import exchange as _exchange
 from tfx_registry.serving.atomic import fsync_directory, rename_no_replace
 from tfx_registry.serving.layout import STATE_DIRECTORY, parse_version_name
+from tfx_registry.serving.ownership import give_directory, why_not
 
 __all__ = ["Shelf", "Trashed"]
 
@@ -171,7 +173,7 @@ class Shelf:
         origin = "visible" if visible else _WITHDRAWN
         target = folder / f"{origin}{_MARK}{name}{_MARK}{uuid.uuid4().hex}"
         with _explained(self.base):
-            folder.mkdir(exist_ok=True)
+            _make(folder)
             rename_no_replace(path, target)
             fsync_directory(folder)
             fsync_directory(path.parent)
@@ -235,7 +237,7 @@ class Shelf:
     def _move(self, path: Path, place: str, name: str) -> Path:
         folder = self._folder(place)
         with _explained(self.base):
-            folder.mkdir(exist_ok=True)
+            _make(folder)
             target, copy = folder / name, 1
             while os.path.lexists(target):
                 copy += 1
@@ -245,6 +247,12 @@ class Shelf:
             fsync_directory(folder)
             fsync_directory(path.parent)
         return target
+
+
+def _make(folder: Path) -> None:
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+        give_directory(folder)
 
 
 def _children(folder: Path) -> list[Path]:
@@ -261,6 +269,6 @@ def _explained(base: Path) -> Iterator[None]:
     except OSError as error:
         raise ServingDirectoryError(
             f"cannot change {str(base)!r}",
-            f"{error.strerror or error} ({error.filename or base})",
+            f"{error.strerror or error} ({error.filename or base}){why_not(error)}",
             "correct it, then run 'tfx-registry reconcile'",
         ) from error

@@ -31,7 +31,7 @@ SHORT_WRITE = -1
 _COMPOSED = ("Path", "read_file", "write")  # made of the others
 _BY_DESCRIPTOR = (
     "close", "read_into", "write_some", "fsync", "syncfs", "start_writeback", "fstat",
-    "file_system_type", "flock",
+    "file_system_type", "flock", "give",
 )  # fmt: skip
 _SYNCS = ("fsync", "syncfs", "start_writeback")
 _RANDOM = re.compile("[0-9a-f]{32}")
