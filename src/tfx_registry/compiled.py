@@ -24,6 +24,7 @@ __all__ = [
     "Misfit",
     "NumberTexts",
     "TextWriter",
+    "fields_reader",
     "maker",
     "reader",
     "text_writer",
@@ -64,6 +65,21 @@ def reader(kind: Any) -> Callable[[Any], Any]:
         source.dataclass(kind)
     else:
         source.value(kind)
+    return source.compile()
+
+
+@functools.cache
+def fields_reader(cls: Any) -> Callable[[Any], dict[str, Any]]:
+    """Returns a function that reads the fields of a dataclass, and makes no object of them.
+
+    Args:
+        cls: The dataclass, without `__post_init__`.
+
+    Returns:
+        The function; it returns all fields by name, and raises as what `reader` returns.
+    """
+    source = _Source()
+    source.dataclass(cls, only_fields=True)
     return source.compile()
 
 
@@ -247,7 +263,7 @@ class _Source:
         self._check("x", kind, "    ")
         self._lines.append("    return x")
 
-    def dataclass(self, cls: Any) -> None:
+    def dataclass(self, cls: Any, *, only_fields: bool = False) -> None:
         """Writes the function that reads a dataclass."""
         hints = typing.get_type_hints(cls)
         fields = dataclasses.fields(cls)
@@ -258,11 +274,14 @@ class _Source:
         ]
         for index, field in enumerate(fields):
             self._field(f"f{index}", field, hints[field.name])
+        given = ", ".join(f"{field.name!r}: f{index}" for index, field in enumerate(fields))
+        if only_fields:
+            self._lines.append(f"    return {{{given}}}")
+            return
         if hasattr(cls, "__slots__") and not hasattr(cls, "__post_init__"):
             values = ", ".join(f"f{index}" for index in range(len(fields)))
             self._lines.append(f"    return {self._name(maker(cls))}({values})")
             return
-        given = ", ".join(f"{field.name!r}: f{index}" for index, field in enumerate(fields))
         cls_name = self._name(cls)
         if hasattr(cls, "__post_init__"):
             self._lines.append(f"    return {cls_name}(**{{{given}}})")

@@ -26,13 +26,7 @@ from tfx_registry.registry.mlmd_text import (
     write_text,
 )
 from tfx_registry.registry.store import StateRepair, StoredKeys, StoredRecord
-from tfx_registry.registry.version_text import (
-    RUN_ID,
-    SHORT_FIELDS,
-    URI,
-    read_short,
-    version_text,
-)
+from tfx_registry.registry.version_text import read_short, version_text
 
 __all__ = ["put_state", "read_contents", "read_events", "read_head", "read_versions", "scan"]
 
@@ -179,12 +173,10 @@ def _wrong_short(text: str, version: Version) -> list[str]:
     """Compares what lists read of a record with all of it: a name that stands twice differs."""
     if (short := read_short(text)) is None:
         return []
-    whole = {name: getattr(version, name) for name in SHORT_FIELDS}
-    whole |= {RUN_ID: version.run_id, URI: version.uri}
     return [
-        f"lists read its {name.lstrip('_')!r} as {short[name]!r}"
-        for name, value in whole.items()
-        if short[name] != value
+        f"lists read its {name!r} as {value!r}"
+        for name, value in short.items()
+        if value != getattr(version, name)
     ]
 
 

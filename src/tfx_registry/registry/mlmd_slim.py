@@ -78,10 +78,9 @@ class _Record:
 
     def read_short(self) -> dict[str, Any] | None:
         """See `unread.Record`."""
-        for data in self._artifact.custom_properties:
-            if before := _FIRST.match(data):
-                text = str(data[before.end() :], "utf-8")
-                return read_short(decode_text(text) if "~" in text else text)
+        for before in filter(None, map(_FIRST.match, self._artifact.custom_properties)):
+            text = str(before.string[before.end() :], "utf-8")
+            return read_short(decode_text(text) if "~" in text else text)
         return None
 
     def read(self) -> Version:

@@ -62,16 +62,6 @@ class UnreadVersion(Version):
     With the first look at any other than a short field it becomes a plain `Version`.
     """
 
-    @property
-    def run_id(self) -> str:
-        """See `Version.run_id`."""
-        return str(_look(self, RUN_ID))
-
-    @property
-    def uri(self) -> str:
-        """See `Version.uri`."""
-        return str(_look(self, URI))
-
     # What asks for everything: all fields at once, the class, or Python itself.
 
     @property
@@ -108,8 +98,8 @@ class UnreadVersion(Version):
         return object.__reduce_ex__(self, protocol)
 
 
-for _field in dataclasses.fields(Version):
-    setattr(UnreadVersion, _field.name, _Field(_field.name))
+for _name in (*(field.name for field in dataclasses.fields(Version)), RUN_ID, URI):
+    setattr(UnreadVersion, _name, _Field(_name))
 
 
 def unread(record: Record) -> Version:
@@ -156,9 +146,9 @@ def _look(version: Version, name: str) -> Any:
             values.update(found)
             return values[name]
     _read(version)
-    if name == RUN_ID:
-        return version.origin.run_id
-    return version.facts.uri if name == URI else _DICT.__get__(version)[name]
+    values = _DICT.__get__(version)
+    # Another thread may have read it, and not yet have said that it is a plain version.
+    return values[name] if name in values else getattr(Version, name).__get__(version)
 
 
 def _read(version: Version) -> None:

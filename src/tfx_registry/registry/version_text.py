@@ -31,7 +31,7 @@ SHORT_FIELDS = (
 )  # fmt: skip
 
 #: What `read_short` calls `origin.run_id` and `facts.uri`.
-RUN_ID, URI = "_run_id", "_uri"
+RUN_ID, URI = "run_id", "uri"
 
 # Between a comma and the name of a field only the quote that opens it can stand. Where one of these
 # is the value of another field, or part of a text, its quotes are escaped. Mappings with any key
@@ -82,7 +82,7 @@ def read_short(text: str) -> dict[str, Any] | None:
         run_id = _scan(text, origin + len(_ORIGIN))[0] if origin >= 0 else ""
         if end != len(head) or uri.__class__ is not str or run_id.__class__ is not str:
             return None
-        found: dict[str, Any] = vars(_reader()(data))
+        found = _reader()(data)
     except (ValueError, RecursionError, StopIteration, *compiled.MISFITS):
         return None
     found[RUN_ID], found[URI] = run_id, uri
@@ -90,7 +90,7 @@ def read_short(text: str) -> dict[str, Any] | None:
 
 
 @functools.cache
-def _reader() -> Callable[[Any], Any]:
+def _reader() -> Callable[[Any], dict[str, Any]]:
     """Makes what reads the short fields, as a version's own reader does."""
     hints = typing.get_type_hints(Version)
     fields = [
@@ -102,7 +102,7 @@ def _reader() -> Callable[[Any], Any]:
         for f in dataclasses.fields(Version)
         if f.name in SHORT_FIELDS
     ]
-    return compiled.reader(dataclasses.make_dataclass("ShortVersion", fields))
+    return compiled.fields_reader(dataclasses.make_dataclass("ShortVersion", fields))
 
 
 def _open(data: dict[str, Any]) -> str:
