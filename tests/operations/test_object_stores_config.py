@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from tfx_registry.operations import (
     abort,
     promote_by_config,
     promote_canary,
+    rollout_steps,
     verify,
 )
 from tfx_registry.operations.bases import config_at
 from tfx_registry.serving.model_config import LatestVersions, ServedModel, SpecificVersions
+from tfx_registry.testing.memory_bucket import DeadError
 from tfx_registry.testing.model_server import ModelServerEmulator
 from tfx_registry.testing.store_world import MODEL, MemoryStore, StoreWorld, die_at_each_request
 
@@ -82,6 +85,13 @@ class Rolling:
         for server in self.running:
             assert server.labels(MODEL) == self.recorded()
             assert server.errors == []
+
+
+def refuse(server: ModelServerEmulator, number: int) -> None:
+    """Lets a server find nothing in a version."""
+    loader: Any = server._manager._loader  # type: ignore[attr-defined]
+    load = loader.load
+    loader.load = lambda path: load("s3://models/nothing" if path.endswith(f"/{number}") else path)
 
 
 @pytest.fixture(params=["in the store", "on disk"])
@@ -153,13 +163,8 @@ def test_a_trial_ends(rolling: Rolling) -> None:
 
 
 def test_what_cannot_be_loaded_goes_out_of_the_config(rolling: Rolling) -> None:
-    server, number = rolling.start(), rolling.world.register()
-    load = server._manager._loader.load  # type: ignore[attr-defined]
-
-    def refuse(path: str) -> Any:
-        return load(path if not path.endswith(f"/{number}") else "s3://models/nothing")
-
-    server._manager._loader.load = refuse  # type: ignore[attr-defined]
+    number = rolling.world.register()
+    refuse(rolling.start(), number)
     with pytest.raises(NotServedError, match="Could not find SavedModel"):
         rolling.promote(number)
     assert rolling.said() == ((1,), {"stable": 1})
@@ -174,8 +179,11 @@ def test_retention_keeps_what_the_config_lists(rolling: Rolling) -> None:
     rolling.promote(canary=True)
     (entry,) = config_at(rolling.config).peek(rolling.config)
     with config_at(rolling.config).lock(rolling.config) as file:
-        labels = {**entry.labels, "frozen": 1}
-        file.put(type(entry)(entry.name, entry.base_path, SpecificVersions((1, 3, 4, 5)), labels))
+        file.put(
+            dataclasses.replace(
+                entry, policy=SpecificVersions((1, 3, 4, 5)), labels={**entry.labels, "frozen": 1}
+            )
+        )
     plan = prune(world.registry, MODEL, world.url, Retention(1))
     assert [removal.number for removal in plan.removed] == [2]
     kept = {kept.number: kept.reasons for kept in plan.kept}
@@ -199,35 +207,76 @@ def test_a_directory_has_one_mode(rolling: Rolling) -> None:
     assert world.look() == {1: "whole"}
 
 
-def test_from_latest_to_a_config(quick: StoreWorld, tmp_path: Path) -> None:
-    """Servers that load the latest version are told to stay, before the new one is visible."""
-    rolling = Rolling(quick, "s3://models/models.config")
+@pytest.fixture
+def latest(quick: StoreWorld) -> Iterator[Rolling]:
+    """Version 1 serves; a server follows a config that says to load the latest version."""
+    made = Rolling(quick, "s3://models/models.config")
     quick.promote()
-    with config_at(rolling.config).lock(rolling.config) as file:
+    with config_at(made.config).lock(made.config) as file:
         file.put(ServedModel(MODEL, quick.url, LatestVersions()))
-    server = rolling.start()
-    assert not promote(quick.registry, MODEL, 1, quick.url, servers=rolling.servers).changed
-    assert rolling.promote().replaces == 1
-    assert rolling.said() == ((1, 2), {"stable": 2})
+    made.start()
+    assert not promote(quick.registry, MODEL, 1, quick.url, servers=made.servers).changed
+    yield made
+    for server in made.running:
+        server.close()
+
+
+def is_as_before(latest: Rolling) -> None:
+    world = latest.world
+    assert world.look() == {1: "whole"}, "a server that loads the latest version would load it"
+    (entry,) = config_at(latest.config).peek(latest.config)
+    assert (entry.policy, entry.labels) == (LatestVersions(), {})
+    assert world.registry.head(MODEL).rollouts == {}
+    assert world.status().problems == ()
+    done = reconcile(world.registry, world.url)
+    assert (done.actions, done.problems) == ((), ())
+
+
+def test_from_latest_to_a_config(latest: Rolling) -> None:
+    """Servers that load the latest version are told to stay, before the new one is visible."""
+    (server,) = latest.running
+    assert latest.promote().replaces == 1
+    assert latest.said() == ((1, 2), {"stable": 2})
     assert server.labels(MODEL) == {"stable": 2}
-    rolling.in_order()
-    server.close()
+    latest.in_order()
 
 
-def test_a_first_rollout_that_came_to_nothing_is_put_away(quick: StoreWorld) -> None:
-    """A server that loads the latest version would load it otherwise."""
+def test_a_first_rollout_that_cannot_be_loaded_is_put_away(latest: Rolling) -> None:
+    refuse(latest.running[0], 2)
+    with pytest.raises(NotServedError, match="Could not find SavedModel"):
+        latest.promote()
+    is_as_before(latest)
+
+
+@pytest.mark.parametrize("undo", [abort, lambda *place: reconcile(place[0], place[2])])
+def test_a_first_rollout_that_died_is_put_away(
+    latest: Rolling, undo: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise DeadError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rollout_steps.RolloutSteps, "load", die)
+        with pytest.raises(DeadError):
+            latest.promote()
+    world = latest.world
+    assert world.look() == {1: "whole", 2: "whole"}
+    undo(world.registry, MODEL, world.url)
+    is_as_before(latest)
+
+
+def test_a_first_rollout_waits_for_the_servers_before_anything_is_visible(
+    quick: StoreWorld,
+) -> None:
     quick.promote()
-    rolling = Rolling(quick, "s3://models/models.config")
     number = quick.register()
     quick.decide(number)
+    place = (quick.registry, MODEL, number, quick.url, "s3://models/models.config")
     with pytest.raises(RefusedError, match="--no-wait"):
-        promote_by_config(quick.registry, MODEL, number, quick.url, rolling.config)
+        promote_by_config(*place)
     assert quick.look() == {1: "whole"}
-    promote_by_config(
-        quick.registry, MODEL, number, quick.url, rolling.config, servers=Servers(no_wait=True)
-    )
-    rollback(quick.registry, MODEL, quick.url, reason="x", servers=BLIND)
-    rolling.in_order()
+    promote_by_config(*place, servers=BLIND)
+    Rolling(quick, "s3://models/models.config").in_order()
 
 
 def test_what_is_on_trial_and_gone_comes_back_or_its_trial_ends(
@@ -298,8 +347,10 @@ def test_a_lost_answer_to_a_write_is_no_conflict(
         return None if key == "models.config" else found
 
     monkeypatch.setattr(memory.bucket, "_swap", lost)
-    stored_config.promote()
-    assert stored_config.said() == ((1, 2), {"stable": 2})
+    (entry,) = config_at(stored_config.config).peek(stored_config.config)
+    with config_at(stored_config.config).lock(stored_config.config) as file:
+        assert file.put(dataclasses.replace(entry, labels={"stable": 1, "frozen": 1}))
+    assert stored_config.said() == ((1,), {"stable": 1, "frozen": 1})
     monkeypatch.undo()
 
 
