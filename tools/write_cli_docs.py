@@ -56,10 +56,10 @@ such a command ends with exit code 2 and does nothing, unless it was given `--ye
 `rollback` never asks: it is for emergencies, needs a `--reason`, deletes nothing, and is undone by
 promoting again. Nor does anything else: all other commands only add to the record.
 
-Completion of commands and options in bash (zsh and fish likewise, with `zsh_source` and
-`fish_source`):
+Completion of commands, options and names of models in bash (zsh and fish likewise, with
+`zsh_source` and `fish_source`):
 
-```
+```bash
 eval "$(_TFX_REGISTRY_COMPLETE=bash_source tfx-registry)"
 ```
 """

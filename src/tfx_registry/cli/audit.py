@@ -10,6 +10,7 @@ import click
 from tfx_registry import codec
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.cli.completion import model_names
 from tfx_registry.cli.files import counting, source, target
 from tfx_registry.cli.lines import counted, facts, say
 from tfx_registry.errors import IntegrityError, InvalidInputError
@@ -23,7 +24,7 @@ __all__ = ["export", "fsck", "import_", "served", "verify_log"]
 
 
 @click.command()
-@click.argument("models", nargs=-1)
+@click.argument("models", nargs=-1, shell_complete=model_names)
 @click.option("--out", required=True, metavar="FILE|-", help="Where to; - is the standard output.")
 @pass_settings
 def export(settings: Settings, models: Sequence[str], out: str) -> None:
@@ -73,7 +74,7 @@ def import_(settings: Settings, file: str) -> None:
 
 
 @click.command("verify-log")
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=model_names)
 @pass_settings
 def verify_log(settings: Settings, model: str | None) -> None:
     """Check the log of MODEL, or all logs: are they whole and unedited?
@@ -108,7 +109,7 @@ def verify_log(settings: Settings, model: str | None) -> None:
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=model_names)
 @click.option("--repair", is_flag=True, help="Rebuild from the log what is wrong beside it.")
 @pass_settings
 def fsck(settings: Settings, model: str | None, repair: bool) -> None:
@@ -148,7 +149,7 @@ def fsck(settings: Settings, model: str | None, repair: bool) -> None:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.option("--on", "on", required=True, metavar="DATE[THH:MM]",
               help="UTC; a date alone means the end of that day.")  # fmt: skip
 @click.option("--alias", "alias_name", default="production", show_default=True, help="Under what.")

@@ -10,12 +10,13 @@ import click
 from tfx_registry import names
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, expected_version, pairs, parse_number, pass_settings
+from tfx_registry.cli.completion import model_names
 
 __all__ = ["alias", "register"]
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--description", default="", help="Free text.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="May be repeated.")
@@ -67,7 +68,7 @@ def alias() -> None:
 
 
 @alias.command("set")
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.argument("name")
 @click.argument("number", type=int)
 @click.option("--expect", metavar="NUMBER|none", help="Refuse unless the alias points there now.")
@@ -90,7 +91,7 @@ def alias_set(
 
 
 @alias.command("rm")
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.argument("name")
 @click.option("--expect", metavar="NUMBER", help="Refuse unless the alias points there now.")
 @click.option("--reason", default="", help="Why.")

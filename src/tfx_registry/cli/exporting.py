@@ -8,13 +8,14 @@ import click
 
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.cli.completion import model_names
 from tfx_registry.names import VersionRef
 
 __all__ = ["export_keras"]
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=model_names)
 @click.option(
     "--out",
     required=True,

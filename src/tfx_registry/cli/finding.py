@@ -6,6 +6,7 @@ import click
 
 from tfx_registry.cli import render, render_finding
 from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.cli.completion import model_names
 from tfx_registry.cli.lines import screen_width
 from tfx_registry.errors import InvalidInputError
 
@@ -52,8 +53,8 @@ def search(
 
 
 @click.command()
-@click.argument("ref_a", metavar="REF")
-@click.argument("ref_b", metavar="REF")
+@click.argument("ref_a", metavar="REF", shell_complete=model_names)
+@click.argument("ref_b", metavar="REF", shell_complete=model_names)
 @click.option("--all", "everything", is_flag=True, help="Show what is the same as well.")
 @pass_settings
 def compare(settings: Settings, ref_a: str, ref_b: str, everything: bool) -> None:
@@ -67,7 +68,7 @@ def compare(settings: Settings, ref_a: str, ref_b: str, everything: bool) -> Non
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=model_names)
 @click.option(
     "--format",
     "form",

@@ -9,6 +9,7 @@ import click
 from tfx_registry import codec
 from tfx_registry.cli import files, render, render_decision, what_if
 from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.cli.completion import model_names
 from tfx_registry.cli.what_if import Answer, Numbers
 from tfx_registry.errors import InvalidInputError, NotFoundError, RefusedError
 from tfx_registry.gate import GatePolicy
@@ -23,7 +24,7 @@ __all__ = ["explain", "gate"]
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=model_names)
 @click.option("--decision", "which", type=click.IntRange(min=1), metavar="N",
               help="The Nth decision on the version.  [default: the last]")  # fmt: skip
 @click.option("--failed", "only_failed", is_flag=True, help="Leave out checks that passed.")
@@ -49,7 +50,7 @@ def explain(
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=model_names)
 @click.option("--policy", "policy_file", type=click.Path(path_type=Path), metavar="FILE",
               help="What the version must show: YAML, JSON, or an EvalConfig of TFMA.  "
               "[default: the policy of the recorded decision]")  # fmt: skip

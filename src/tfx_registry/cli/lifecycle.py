@@ -11,6 +11,7 @@ import click
 from tfx_registry import codec, names
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.cli.completion import model_names
 from tfx_registry.cli.lines import counted
 from tfx_registry.errors import AccessDeniedError, InvalidInputError, InvalidPolicyError
 from tfx_registry.registry.access import AccessPolicy, Action
@@ -21,7 +22,7 @@ _DURATION = re.compile(r"([1-9][0-9]{0,4})([hd])")
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=model_names)
 @click.option("--reason", default="", help="Why.")
 @pass_settings
 def approve(settings: Settings, ref: str, reason: str) -> None:
@@ -40,7 +41,7 @@ def approve(settings: Settings, ref: str, reason: str) -> None:
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=model_names)
 @click.option("--reason", required=True, help="Why.")
 @pass_settings
 def reject(settings: Settings, ref: str, reason: str) -> None:
@@ -59,7 +60,7 @@ def reject(settings: Settings, ref: str, reason: str) -> None:
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=model_names)
 @click.option("--reason", required=True, help="Why.")
 @click.option("--expires", default="24h", show_default=True, help="For how long: 12h, 3d.")
 @click.option(
@@ -91,7 +92,7 @@ def override(settings: Settings, ref: str, reason: str, expires: str, alias_name
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=model_names)
 @click.option("--reason", default="", help="Why.")
 @click.option("--yes", is_flag=True, help="Do not ask. Where there is no terminal it is needed.")
 @pass_settings
@@ -115,7 +116,7 @@ def label() -> None:
 
 
 @label.command("set")
-@click.argument("ref")
+@click.argument("ref", shell_complete=model_names)
 @click.argument("key")
 @click.argument("value")
 @click.option("--reason", default="", help="Why.")
@@ -135,7 +136,7 @@ def label_set(settings: Settings, ref: str, key: str, value: str, reason: str) -
 
 
 @label.command("rm")
-@click.argument("ref")
+@click.argument("ref", shell_complete=model_names)
 @click.argument("key")
 @click.option("--reason", default="", help="Why.")
 @pass_settings
@@ -213,7 +214,7 @@ def policy_history(settings: Settings) -> None:
 @policy.command("check")
 @click.argument("actor")
 @click.argument("action", type=click.Choice([action.value for action in Action]))
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @pass_settings
 def policy_check(settings: Settings, actor: str, action: str, model: str) -> None:
     """Tell whether ACTOR may do ACTION on MODEL; exit code 4 if not.

@@ -11,6 +11,7 @@ import click
 
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.cli.completion import model_names
 from tfx_registry.cli.lines import counted, say
 from tfx_registry.cli.server_options import server_options
 from tfx_registry.errors import IntegrityError
@@ -29,7 +30,7 @@ def _serving_dir(help_text: str) -> Callable[[Command], Command]:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @_serving_dir("Base directory of the model.")
 @click.option("--to", type=click.IntRange(min=1), help="The version.  [default: the one before]")
 @click.option("--reason", required=True, help="Why.")
@@ -124,7 +125,7 @@ def status(settings: Settings, serving_dir: str, hash_all: bool) -> None:
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=model_names)
 @_serving_dir("Base directory of the model.")
 @click.option(
     "--quarantine",
@@ -177,7 +178,7 @@ def reconcile(
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @_serving_dir("The directory that something else, such as TFX Pusher, has filled.")
 @click.option(
     "--alias", "alias_name", default="production", show_default=True, help="For what serves."
@@ -212,7 +213,7 @@ def adopt(settings: Settings, model: str, serving_dir: str, alias_name: str, rea
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=model_names)
 @_serving_dir("Base directory of the model.")
 @click.option("--keep-last", required=True, type=click.IntRange(min=1), help="How many stay.")
 @click.option(
@@ -264,7 +265,7 @@ def prune(
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=model_names)
 @pass_settings
 def verify(settings: Settings, ref: str) -> None:
     """Hash the bytes of a version, everywhere that it is known to lie.

@@ -8,13 +8,14 @@ import click
 
 from tfx_registry.cli import files, render
 from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.cli.completion import model_names
 from tfx_registry.registry.uri import RegistryUri, default_uri
 
 __all__ = ["report", "ui"]
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.option(
     "--out", required=True, type=click.Path(), metavar="FILE", help="The page; - for stdout."
 )

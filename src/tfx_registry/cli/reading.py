@@ -6,6 +6,7 @@ import click
 
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.cli.completion import model_names
 
 __all__ = ["history", "models", "show", "versions"]
 
@@ -22,7 +23,7 @@ def models(settings: Settings) -> None:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.option("--limit", type=click.IntRange(min=1), help="Show at most so many.")
 @click.option("--oldest-first", is_flag=True, help="Begin with version 1.")
 @pass_settings
@@ -37,7 +38,7 @@ def versions(settings: Settings, model: str, limit: int | None, oldest_first: bo
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=model_names)
 @pass_settings
 def show(settings: Settings, ref: str) -> None:
     """Show one version with everything that is known of it.
@@ -49,7 +50,7 @@ def show(settings: Settings, ref: str) -> None:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @pass_settings
 def history(settings: Settings, model: str) -> None:
     """Show who did what to MODEL, oldest first.

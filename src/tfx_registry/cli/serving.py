@@ -9,6 +9,7 @@ import click
 
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, copying, pass_settings
+from tfx_registry.cli.completion import model_names
 from tfx_registry.cli.server_options import server_options
 from tfx_registry.errors import InvalidInputError
 from tfx_registry.names import VersionRef
@@ -22,7 +23,7 @@ __all__ = ["abort", "promote"]
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=model_names)
 @click.option(
     "--serving-dir",
     required=True,
@@ -146,7 +147,7 @@ def promote(
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.option(
     "--serving-dir", required=True, type=click.Path(), help="Base directory of the model."
 )
