@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from tfx_registry.operations import rollout_steps
 from tfx_registry.operations.rollouts import Rollout, roll_back_by_config, settle
 from tfx_registry.operations.servers import Servers
 from tfx_registry.serving.model_config_file import ModelConfigFile
+from tfx_registry.testing.model_server import ModelServerEmulator
 
 MODEL = "penguin"
 
@@ -121,6 +123,13 @@ def test_two_rollbacks_to_one_version_at_once(
     assert serving.said() == ((1,), {"stable": 1})
 
 
+def _wait_until_unloaded(server: ModelServerEmulator, number: int) -> None:
+    deadline = time.monotonic() + 60
+    while server.statuses(MODEL)[number].state == "AVAILABLE":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_label_does_not_move_to_what_was_taken_out_meanwhile(
     serving: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +139,8 @@ def test_a_label_does_not_move_to_what_was_taken_out_meanwhile(
     def meanwhile() -> None:
         assert settle(serving.registry, MODEL, serving.base)
         assert serving.said() == ((2,), {"stable": 2})
+        for server in serving.running:
+            _wait_until_unloaded(server, 1)
 
     _while_waiting(serving, monkeypatch, meanwhile)
     written = []
@@ -166,3 +177,21 @@ def test_a_file_from_a_backup_gets_its_labels_in_two_steps(serving: Any) -> None
     with pytest.raises(RefusedError, match=r"versions/2 of every server.*reconcile"):
         serving.promote(2, servers=Servers(no_wait=True))
     assert serving.said() == ((1, 2), {"stable": 1})
+
+
+def test_a_label_that_was_moved_by_hand_is_recorded_afterwards(serving: Any) -> None:
+    """What docs/serving.md says to do while the registry cannot be reached."""
+    serving.promote(2)
+    text = serving.config.read_text(encoding="utf-8")
+    edited = text.replace('key: "stable" value: 2', 'key: "stable" value: 1')
+    assert edited != text
+    serving.config.write_text(edited, encoding="utf-8")
+    for server in serving.running:
+        server.poll_once()
+        assert server.resolve(MODEL, label="stable")[0] == 1
+    done = roll_back_by_config(
+        serving.registry, MODEL, serving.base, reason="wrong", servers=serving.servers
+    )
+    assert (done.version.number, done.replaces) == (1, 2)
+    assert serving.said() == ((1,), {"stable": 1})
+    assert serving.aliases() == {"production": 1}
