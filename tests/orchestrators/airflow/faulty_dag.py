@@ -114,9 +114,9 @@ def lose_the_worker(context, result=None):
 
 
 later = dag.get_task("listens_later")
-later.retries = 900
+later.retries = 90
 lost = dag.get_task("lost_after_registering")
 lost.retries = 1
 lost._post_execute_hook = lose_the_worker
 for task in (later, lost):
-    task.retry_delay = datetime.timedelta(seconds=1)
+    task.retry_delay = datetime.timedelta(seconds=2)

@@ -75,6 +75,8 @@ class Faulty:
 
 def versions(uri: str) -> list[Version]:
     with ModelRegistry.open(uri, create=False) as registry:
+        if not registry.list_models():
+            return []
         return registry.list_versions("penguin", newest_first=False)
 
 
