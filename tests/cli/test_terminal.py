@@ -240,6 +240,20 @@ def test_every_command_has_an_example() -> None:
             assert "Example: tfx-registry " in (last.help or ""), last.name
 
 
+def test_each_command_has_one_line_in_the_help(run, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run("--help").out.partition("Begin:")[2].splitlines()
+    names = [command_name(name) for section in SECTIONS for name in section.names]
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == names
+    assert not [line for line in lines if line.endswith("...") or len(line) > 80]
+
+
+def test_a_wrong_argument_leads_to_the_help_of_its_command(run) -> None:
+    assert run("versions").err.endswith("See 'tfx-registry versions --help'.\n")
+    assert run("alias", "set").err.endswith("See 'tfx-registry alias set --help'.\n")
+    assert run("--nonsense").err.endswith("See 'tfx-registry --help'.\n")
+
+
 # Bars
 
 

@@ -73,7 +73,7 @@ def import_(settings: Settings, file: str) -> None:
     )
 
 
-@click.command("verify-log")
+@click.command("verify-log", short_help="Check that logs are whole and unedited.")
 @click.argument("model", required=False, shell_complete=model_names)
 @pass_settings
 def verify_log(settings: Settings, model: str | None) -> None:
@@ -108,7 +108,7 @@ def verify_log(settings: Settings, model: str | None) -> None:
         )
 
 
-@click.command()
+@click.command(short_help="Compare all that is stored with the log.")
 @click.argument("model", required=False, shell_complete=model_names)
 @click.option("--repair", is_flag=True, help="Rebuild from the log what is wrong beside it.")
 @pass_settings
@@ -148,7 +148,7 @@ def fsck(settings: Settings, model: str | None, repair: bool) -> None:
         )
 
 
-@click.command()
+@click.command(short_help="Show what served at a time, and why.")
 @click.argument("model", shell_complete=model_names)
 @click.option("--on", "on", required=True, metavar="DATE[THH:MM]",
               help="UTC; a date alone means the end of that day.")  # fmt: skip

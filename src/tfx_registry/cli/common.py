@@ -77,7 +77,7 @@ class Settings:
 
         Args:
             what: What is about to happen, such as "archive penguin:3".
-            consequence: What is hard to undo about it, as a sentence without its full stop.
+            consequence: What is hard to undo about it, as a clause.
             yes: Whether the answer was given with the command.
 
         Raises:
@@ -91,7 +91,7 @@ class Settings:
                 f"{consequence}, and there is nobody to ask",
                 "add --yes if it is meant",
             )
-        if not click.confirm(printable(f"{what[:1].upper()}{what[1:]}? {consequence}."), err=True):
+        if not click.confirm(printable(f"{_begun(what)}? {_begun(consequence)}."), err=True):
             raise InvalidInputError(f"did not {what}", "the answer was no", "nothing was changed")
 
     def _check(self) -> str:
@@ -105,6 +105,11 @@ class Settings:
                 "name a database, for example sqlite:///metadata.sqlite",
             )
         return scheme
+
+
+def _begun(text: str) -> str:
+    """Writes the first letter as that of a sentence."""
+    return text[:1].upper() + text[1:]
 
 
 def load_when_used(name: str) -> None:

@@ -14,7 +14,7 @@ from tfx_registry.names import VersionRef
 __all__ = ["export_keras"]
 
 
-@click.command()
+@click.command(short_help="Make a SavedModel of a .keras version, as the next version.")
 @click.argument("ref", shell_complete=model_names)
 @click.option(
     "--out",

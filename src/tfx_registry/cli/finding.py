@@ -52,7 +52,7 @@ def search(
     render_finding.found(page, order_by, as_json=settings.as_json)
 
 
-@click.command()
+@click.command(short_help="Show what is different between two versions.")
 @click.argument("ref_a", metavar="REF", shell_complete=model_names)
 @click.argument("ref_b", metavar="REF", shell_complete=model_names)
 @click.option("--all", "everything", is_flag=True, help="Show what is the same as well.")

@@ -40,7 +40,7 @@ def approve(settings: Settings, ref: str, reason: str) -> None:
     )
 
 
-@click.command()
+@click.command(short_help="Reject a version: it cannot be promoted.")
 @click.argument("ref", shell_complete=model_names)
 @click.option("--reason", required=True, help="Why.")
 @pass_settings
@@ -59,7 +59,7 @@ def reject(settings: Settings, ref: str, reason: str) -> None:
     )
 
 
-@click.command()
+@click.command(short_help="Let a version be promoted that the gate has not passed.")
 @click.argument("ref", shell_complete=model_names)
 @click.option("--reason", required=True, help="Why.")
 @click.option("--expires", default="24h", show_default=True, help="For how long: 12h, 3d.")
@@ -103,7 +103,7 @@ def archive(settings: Settings, ref: str, reason: str, yes: bool) -> None:
     """
     with settings.open() as registry:
         version = registry.resolve(ref)
-        settings.confirm(f"archive {version.ref}", "It can never serve again", yes=yes)
+        settings.confirm(f"archive {version.ref}", "it can never serve again", yes=yes)
         version = registry.archive(version.model, version.number, reason=reason)
     render.done(
         f"{version.ref} is archived", render.version_json(version), as_json=settings.as_json

@@ -77,7 +77,7 @@ class SectionedGroup(click.Group):
         """Writes the sections in the order of `SECTIONS`."""
         for section in SECTIONS:
             rows = [
-                (name, command.get_short_help_str(limit=70))
+                (name, command.get_short_help_str(limit=100))
                 for name in map(command_name, section.names)
                 if (command := self.get_command(ctx, name)) is not None
             ]
@@ -131,7 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.ctx.get_help(), err=True)
         return 2
     except click.ClickException as error:
-        return _fail(f"{error.format_message()}{_meant(error)} See 'tfx-registry --help'.", 2)
+        asked = getattr(error, "ctx", None)
+        help_text = f"See '{asked.command_path if asked else 'tfx-registry'} --help'."
+        return _fail(f"{error.format_message()}{_meant(error)} {help_text}", 2)
     except click.exceptions.Abort:
         return _fail("interrupted; what was recorded stays, repeat to finish", 1)
     except SystemExit:

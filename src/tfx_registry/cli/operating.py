@@ -29,7 +29,7 @@ def _serving_dir(help_text: str) -> Callable[[Command], Command]:
     return click.option("--serving-dir", required=True, type=click.Path(), help=help_text)
 
 
-@click.command()
+@click.command(short_help="Let a version serve again that served before.")
 @click.argument("model", shell_complete=model_names)
 @_serving_dir("Base directory of the model.")
 @click.option("--to", type=click.IntRange(min=1), help="The version.  [default: the one before]")
@@ -78,7 +78,7 @@ def rollback(
     )
 
 
-@click.command()
+@click.command(short_help="Show what lies in a serving directory, and what should.")
 @_serving_dir("Base directory of a model.")
 @click.option("--verify", "hash_all", is_flag=True, help="Hash every version.")
 @pass_settings
@@ -124,7 +124,7 @@ def status(settings: Settings, serving_dir: str, hash_all: bool) -> None:
     _complain(settings, found.directory, found.problems)
 
 
-@click.command()
+@click.command(short_help="Bring registry and directory to one state after a crash.")
 @click.argument("model", required=False, shell_complete=model_names)
 @_serving_dir("Base directory of the model.")
 @click.option(
@@ -160,7 +160,7 @@ def reconcile(
     if quarantine:
         settings.confirm(
             f"move what does not belong in {serving_dir} out of the servers' sight",
-            "Servers unload it",
+            "servers unload it",
             yes=yes,
         )
     with settings.open() as registry:
@@ -177,7 +177,7 @@ def reconcile(
     _complain(settings, done.directory, done.problems)
 
 
-@click.command()
+@click.command(short_help="Take over a serving directory that Pusher has filled.")
 @click.argument("model", shell_complete=model_names)
 @_serving_dir("The directory that something else, such as TFX Pusher, has filled.")
 @click.option(
@@ -212,7 +212,7 @@ def adopt(settings: Settings, model: str, serving_dir: str, alias_name: str, rea
     )
 
 
-@click.command()
+@click.command(short_help="Remove old versions from a serving directory.")
 @click.argument("model", required=False, shell_complete=model_names)
 @_serving_dir("Base directory of the model.")
 @click.option("--keep-last", required=True, type=click.IntRange(min=1), help="How many stay.")
@@ -264,7 +264,7 @@ def prune(
     say(_sum_of(done))
 
 
-@click.command()
+@click.command(short_help="Hash the bytes of a version, wherever it lies.")
 @click.argument("ref", shell_complete=model_names)
 @pass_settings
 def verify(settings: Settings, ref: str) -> None:

@@ -14,7 +14,7 @@ from tfx_registry.registry.uri import RegistryUri, default_uri
 __all__ = ["report", "ui"]
 
 
-@click.command()
+@click.command(short_help="Write a page about MODEL: one HTML file.")
 @click.argument("model", shell_complete=model_names)
 @click.option(
     "--out", required=True, type=click.Path(), metavar="FILE", help="The page; - for stdout."
@@ -46,7 +46,7 @@ def report(settings: Settings, model: str, out: str, newest: int | None) -> None
         )
 
 
-@click.command()
+@click.command(short_help="Serve pages about all models, live and read-only.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8321, show_default=True, help="0: a free one."
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["abort", "promote"]
 
 
-@click.command()
+@click.command(short_help="Publish a version that passed, and move the alias to it.")
 @click.argument("ref", shell_complete=model_names)
 @click.option(
     "--serving-dir",
@@ -146,7 +146,7 @@ def promote(
         _say_rollout(settings, rollout)
 
 
-@click.command()
+@click.command(short_help="End the trial of a version.")
 @click.argument("model", shell_complete=model_names)
 @click.option(
     "--serving-dir", required=True, type=click.Path(), help="Base directory of the model."
