@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from tfx_registry import promote, reconcile
-from tfx_registry.errors import IntegrityError, RefusedError
+from tfx_registry import promote, reconcile, rollback
+from tfx_registry.errors import ConflictError, IntegrityError, RefusedError
 from tfx_registry.operations import verify
 from tfx_registry.testing.store_world import MODEL, MemoryStore, StoreWorld
 
@@ -60,15 +60,18 @@ def test_what_others_put_above_is_reported_and_put_away_on_request(
     quick: StoreWorld, memory: MemoryStore
 ) -> None:
     quick.promote()
+    quick.promote()
     memory.put("1700000000/saved_model.pb", b"of somebody")
     memory.put("0/readme", b"old")
     found = quick.status()
     assert found.loads == 1700000000
-    assert any("lies above version 1" in problem for problem in found.problems)
+    assert any("lies above version 2" in problem for problem in found.problems)
+    with pytest.raises(ConflictError, match="servers load version 1700000000, and by the registry"):
+        rollback(quick.registry, MODEL, quick.url, reason="not guessed")
     assert len(reconcile(quick.registry, quick.url).problems) == 2
     done = reconcile(quick.registry, quick.url, quarantine=True)
     assert ["0" in problem for problem in done.problems] == [True]
-    assert quick.view().visible() == {0: ["0"], 1: ["1"]}
+    assert quick.view().visible() == {0: ["0"], 1: ["1"], 2: ["2"]}
     kept = [memory.bucket.contents[key][0] for key in memory.below(".tfx_registry/withdrawn")]
     assert kept == [b"of somebody"]
 

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 from tfx_registry.errors import ConflictError, IntegrityError, InvalidInputError, RefusedError
-from tfx_registry.operations.bases import base_of
+from tfx_registry.operations.bases import Base, base_of
 from tfx_registry.operations.recovery import known_numbers, put_newer_away, recover
 from tfx_registry.operations.rollouts import roll_back_by_config
 from tfx_registry.operations.servers import Servers, check_servers
@@ -33,7 +34,7 @@ from tfx_registry.serving.objects import ObjectUrl
 from tfx_registry.serving.receipts import Bytes
 from tfx_registry.serving.verification import look
 
-__all__ = ["Rollback", "rollback"]
+__all__ = ["Rollback", "Ways", "changed", "nowhere", "rollback"]
 
 _logger = logging.getLogger(__name__)
 
@@ -116,13 +117,11 @@ def rollback(
             hash_all=hash_all,
         )  # fmt: skip
         return Rollback(moved.version, moved.path, before.number, (), (), moved.changed)
-    if isinstance(base, ObjectUrl):
-        return _in_objects(registry, model, base, to, reason, actor, hash_all, progress, servers)
     aim = registry.check_rollback(model, str(base), to).number
     clients = servers.clients(registry.head(model).model) if servers is not None else []
     said = look(clients, aim) if clients else {}
-    with open_site(registry, model, base, actor=actor) as site:
-        recovered = tuple(recover(site))
+    with _open(registry, model, base, actor) as ways:
+        recovered = tuple(ways.recover())
         now = registry.deployment(model, str(base))
         if to is None and now.seq != before.seq and now.number != aim:
             # Otherwise the second of two people with the same idea would go back twice as far.
@@ -132,96 +131,36 @@ def rollback(
                 "look at 'tfx-registry status', then decide again",
             )
         if to is None:
-            _check_known(model, base, now)
+            _check_known(model, base, now, ways.newest())
         version = registry.check_rollback(model, str(base), aim)
         replaces = before.number if recovered else now.number
-        done = _roll_back(site, now, version, replaces, reason, recovered, hash_all, progress)
+        path = str(base / str(aim))
+
+        def intend() -> None:
+            if now.number != aim:
+                registry.record_rollback_intent(model, aim, str(base), reason=reason, actor=actor)
+
+        names = ways.change(now, version, intend, hash_all=hash_all, progress=progress)
+        if names is None:
+            done = Rollback(version, path, replaces, (), recovered, changed=bool(recovered))
+        else:
+            try:
+                after = registry.record_rollback(
+                    model, aim, str(base), ways.known_numbers(names), reason=reason, actor=actor
+                )
+            except RefusedError:
+                ways.recover()  # somebody rejected it in the last moment: what served comes back
+                raise
+            _logger.info("%s rolled back to %s, put away: %s", base, after.ref, names)
+            done = Rollback(after, path, replaces, tuple(names), recovered, changed=True)
     if servers is not None and clients:
         check_servers(registry, model, aim, base, servers, clients, said, actor)
     return done
 
 
-def _in_objects(
-    registry: ModelRegistry,
-    model: str,
-    url: ObjectUrl,
-    to: int | None,
-    reason: str,
-    actor: str | None,
-    hash_all: bool,
-    progress: Callable[[int], None] | None,
-    servers: Servers | None,
-) -> Rollback:
-    from tfx_registry.operations.objects import roll_back_objects
-
-    aim = registry.check_rollback(model, str(url), to).number
-    clients = servers.clients(registry.head(model).model) if servers is not None else []
-    said = look(clients, aim) if clients else {}
-    version, replaces, withdrawn, recovered, changed = roll_back_objects(
-        registry, model, url, to, reason=reason, actor=actor, hash_all=hash_all, progress=progress
-    )
-    if servers is not None and clients:
-        check_servers(registry, model, version.number, url, servers, clients, said, actor)
-    path = f"{url}/{version.number}"
-    return Rollback(version, path, replaces, withdrawn, recovered, changed)
-
-
-def _roll_back(
-    site: Site,
-    now: Deployment,
-    version: Version,
-    replaces: int,
-    reason: str,
-    recovered: tuple[str, ...],
-    hash_all: bool,
-    progress: Callable[[int], None] | None,
-) -> Rollback:
-    path = site.base / str(version.number)
-
-    def intend() -> None:
-        if now.number != version.number:
-            site.registry.record_rollback_intent(
-                site.model, version.number, site.destination, reason=reason, actor=site.actor
-            )
-
-    visible = os.path.lexists(path)
-    if visible:
-        _check_intact(site, version, hash_all)
-        newer = max(list_version_directories(site.base)) > version.number
-        if now.number == version.number and not newer:
-            return Rollback(version, str(path), replaces, (), recovered, changed=bool(recovered))
-        intend()
-    elif (copy := site.withdrawn_copy(version, hash_all=hash_all)) is not None:
-        intend()
-        site.shelf.restore(copy, path.name)
-    elif site.publish(version, before_visible=intend, progress=progress) is None:
-        others = [n for n in now.trail if n != version.number]
-        raise IntegrityError(
-            f"cannot roll back to {version.ref}",
-            "its bytes are not in the serving directory, and no other known place holds them",
-            f"choose another version with --to: {', '.join(map(str, others)) or 'there is none'}",
-        )
-    names = put_newer_away(site, version.number)
-    try:
-        after = site.registry.record_rollback(
-            site.model,
-            version.number,
-            site.destination,
-            known_numbers(site, names),
-            reason=reason,
-            actor=site.actor,
-        )
-    except RefusedError:
-        recover(site)  # somebody rejected it in the last moment: what served comes back
-        raise
-    _logger.info("%s rolled back to %s, put away: %s", site.base, after.ref, names)
-    return Rollback(after, str(path), replaces, tuple(names), recovered, changed=True)
-
-
-def _check_known(model: str, base: Path, now: Deployment) -> None:
+def _check_known(model: str, base: Base, now: Deployment, newest: int | None) -> None:
     """Refuses to guess what served before something that the registry knows nothing of."""
-    newest = max(list_version_directories(base), default=now.number)
-    if newest > now.number:
+    if newest is not None and newest > now.number:
         raise ConflictError(
             f"cannot tell which version of {model!r} to roll back to in {str(base)!r}",
             f"servers load version {newest}, and by the registry version {now.number} serves",
@@ -230,13 +169,123 @@ def _check_known(model: str, base: Path, now: Deployment) -> None:
         )
 
 
-def _check_intact(site: Site, version: Version, hash_all: bool) -> None:
-    path = site.base / str(version.number)
-    check = site.check(version, path, hash_all=hash_all)
-    if check.state is not Bytes.RIGHT:
-        raise IntegrityError(
-            f"cannot roll back to {version.ref}",
-            f"the bytes at {str(path)!r} were changed: {check.detail}",
-            "put them in order with 'tfx-registry reconcile --quarantine', or choose another "
-            "version with --to",
-        )
+class Ways(Protocol):
+    """How a rollback works in one kind of directory, which is held."""
+
+    def recover(self) -> list[str]:
+        """Finishes or undoes what an operation that died has begun."""
+
+    def newest(self) -> int | None:
+        """Returns the highest number that a server sees."""
+
+    def change(
+        self,
+        now: Deployment,
+        version: Version,
+        intend: Callable[[], None],
+        *,
+        hash_all: bool,
+        progress: Callable[[int], None] | None,
+    ) -> list[str] | None:
+        """Makes a version visible, and takes away what a server would load in its place.
+
+        Args:
+            now: What serves.
+            version: The version.
+            intend: Called before anything changes.
+            hash_all: See `rollback`.
+            progress: See `rollback`.
+
+        Returns:
+            Names that were taken away; None where everything is as it should be.
+
+        Raises:
+            IntegrityError: Its bytes were changed, or are nowhere to be found.
+        """
+
+    def known_numbers(self, names: Iterable[str]) -> list[int]:
+        """Returns the versions of the model among names, ascending."""
+
+
+@contextmanager
+def _open(registry: ModelRegistry, model: str, base: Base, actor: str | None) -> Iterator[Ways]:
+    if isinstance(base, ObjectUrl):
+        from tfx_registry.operations.objects.rollbacks import open_objects
+
+        with open_objects(registry, model, base, actor=actor) as stored:
+            yield stored
+    else:
+        with open_site(registry, model, base, actor=actor) as site:
+            yield _Files(site)
+
+
+def nowhere(version: Version, now: Deployment) -> IntegrityError:
+    """Makes the error for a version that no place holds.
+
+    Args:
+        version: The version.
+        now: What serves.
+    """
+    others = ", ".join(str(n) for n in now.trail if n != version.number)
+    return IntegrityError(
+        f"cannot roll back to {version.ref}",
+        "its bytes are not in the serving directory, and no other known place holds them",
+        f"choose another version with --to: {others or 'there is none'}",
+    )
+
+
+def changed(version: Version, place: str, detail: str) -> IntegrityError:
+    """Makes the error for a version whose bytes were changed.
+
+    Args:
+        version: The version.
+        place: Where it lies.
+        detail: What is wrong.
+    """
+    return IntegrityError(
+        f"cannot roll back to {version.ref}",
+        f"the bytes at {place!r} were changed: {detail}",
+        "put them in order with 'tfx-registry reconcile --quarantine', or choose another "
+        "version with --to",
+    )
+
+
+@dataclass(frozen=True)
+class _Files:
+    """A directory of files."""
+
+    site: Site
+
+    def recover(self) -> list[str]:
+        return recover(self.site)
+
+    def newest(self) -> int | None:
+        return max(list_version_directories(self.site.base), default=None)
+
+    def change(
+        self,
+        now: Deployment,
+        version: Version,
+        intend: Callable[[], None],
+        *,
+        hash_all: bool,
+        progress: Callable[[int], None] | None,
+    ) -> list[str] | None:
+        site, path = self.site, self.site.base / str(version.number)
+        if os.path.lexists(path):
+            check = site.check(version, path, hash_all=hash_all)
+            if check.state is not Bytes.RIGHT:
+                raise changed(version, str(path), check.detail)
+            newer = (self.newest() or 0) > version.number
+            if now.number == version.number and not newer:
+                return None
+            intend()
+        elif (copy := site.withdrawn_copy(version, hash_all=hash_all)) is not None:
+            intend()
+            site.shelf.restore(copy, path.name)
+        elif site.publish(version, before_visible=intend, progress=progress) is None:
+            raise nowhere(version, now)
+        return put_newer_away(site, version.number)
+
+    def known_numbers(self, names: Iterable[str]) -> list[int]:
+        return known_numbers(self.site, names)

@@ -7,13 +7,11 @@ out of sight and back: see `tfx_registry.serving.objects` and docs/design/0009-o
 from tfx_registry.operations.objects.promotion import promote_to_objects
 from tfx_registry.operations.objects.reconciliation import reconcile_objects
 from tfx_registry.operations.objects.retention import prune_objects
-from tfx_registry.operations.objects.rollbacks import roll_back_objects
 from tfx_registry.operations.objects.status import status_of_objects
 
 __all__ = [
     "promote_to_objects",
     "prune_objects",
     "reconcile_objects",
-    "roll_back_objects",
     "status_of_objects",
 ]
