@@ -189,8 +189,9 @@ def adopt(settings: Settings, model: str, serving_dir: str, alias_name: str, rea
     """Take over a serving directory: register what lies there, under the numbers that it has.
 
     The highest number is what serves from now on, without a gate decision: it does so already. The
-    next version gets the next higher number. Nothing is copied or renamed. A directory that holds
-    anything else under a number is refused as a whole.
+    next version gets the next higher number. Nothing is renamed; in an object store each version is
+    copied out of sight, for rollbacks. A directory that holds anything else under a number is
+    refused as a whole.
 
     Example: tfx-registry adopt penguin --serving-dir serving/penguin
     """
