@@ -16,8 +16,10 @@ import io
 import itertools
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +52,9 @@ NOT_RUN: list[dict[str, str]] = yaml.safe_load(
 )
 #: Programs beside ours that commands may use.
 _PROGRAMS = {"mkdir", "mv", "cp", "ls", "cat"}
+#: Programs that serve until they are stopped.
+_SERVERS = ("tfx-registry ui", "python -m tfx_registry.testing.model_server")
+_PORT = re.compile(r"\b8[35][02]1\b")
 _SHELL = re.compile(r"[|<>;&]|\$\(")
 _NEEDS_TFX = re.compile(r"\b(tfx|tfma|trainer|Promoter|VersionGate|ModelRegistrar)\b")
 
@@ -130,6 +135,8 @@ class Reader:
             return 0
         for key, value in variables.items():
             only_here.setenv(key, value)
+        if text.startswith(_SERVERS):
+            return serves(words)
         assert words[0] in {"tfx-registry", *_PROGRAMS}, (
             f"nobody runs {command.text!r}: correct it, or add it to tests/docs/not_run.yaml"
         )
@@ -245,6 +252,27 @@ def where(place: str) -> Iterator[None]:
         yield
     except (Exception, SystemExit) as error:
         raise AssertionError(f"{place}: {error!r}") from error
+
+
+def serves(words: list[str]) -> int:
+    """Starts a server, asks it for something, and stops it; returns 0 where it has answered."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [_PORT.sub(str(port), word) for word in words]
+    assert command != words, f"name the port: {words}"
+    server = subprocess.Popen(command)
+    try:
+        for _ in range(1200):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return 0
+            if server.poll() is not None:
+                return server.returncode
+            time.sleep(0.1)
+        return -1
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def sides(diff: str) -> tuple[list[str], list[str]]:
