@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -130,6 +131,14 @@ def test_a_symbolic_link_is_refused(pushed) -> None:
     (pushed.base / "1700172801").symlink_to(pushed.base / "1700172800")
     with pytest.raises(RefusedError, match="symbolic link"):
         take(pushed)
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("/etc/passwd"), os.mkfifo])
+def test_a_link_or_pipe_deep_in_one_version_stops_the_whole_adoption(pushed, make) -> None:
+    make(pushed.base / str(NUMBERS[-1]) / "assets.extra" / "odd")
+    with pytest.raises(RefusedError, match=rf"'{NUMBERS[-1]}': 'assets.extra/odd' in it is a"):
+        take(pushed)
+    assert pushed.registry.latest_number(MODEL) == 0
 
 
 def test_numbers_that_do_not_ascend_are_refused(pushed) -> None:

@@ -7,12 +7,14 @@ What something else left there must be understood as a whole, or nothing is adop
 
 from __future__ import annotations
 
+import collections
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from tfx_registry.digest import walk_files
 from tfx_registry.errors import InvalidModelError, NotFoundError, RefusedError
 from tfx_registry.names import MAX_VERSION, check_alias, check_model_name, model_key
 from tfx_registry.operations.bases import Base, base_of
@@ -215,6 +217,7 @@ class _PushedFiles:
                 continue
             try:
                 check_servable(path)
+                collections.deque(walk_files(path), maxlen=0)  # refuses links, before any is taken
             except InvalidModelError as error:
                 yield f"{names[0]!r}: {error.why}"
 
