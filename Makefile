@@ -49,9 +49,10 @@ test: setup ## run all tests on this machine's lane
 	@tools/install_browser.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-airflow: python ## run the penguin pipeline under a real Airflow, in .venv-airflow
-	@LANE=1.16 $(PYTHON) tools/bootstrap.py --venv .venv-airflow --variant airflow \
+test-airflow: python ## run the example pipelines under a real Airflow, in .venv-airflow
+	@$(PYTHON) tools/bootstrap.py --venv .venv-airflow --variant airflow \
 	  --extras airflow,examples,object-stores,test
+	@tools/install_databases.sh
 	.venv-airflow/bin/python -m pytest $(PYTEST_ARGS) tests/orchestrators/airflow
 
 test-kubeflow: python ## compile the penguin pipeline for Kubeflow and run its tasks, in .venv-kubeflow

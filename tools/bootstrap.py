@@ -50,6 +50,10 @@ LANES = {
     "1.16": ((3, 10),),
     "1.21": ((3, 13), (3, 12), (3, 11)),
 }
+# Lane and variant -> the same, where a variant does not run on all of them.
+VARIANTS = {
+    ("1.21", "airflow"): ((3, 12), (3, 11)),
+}
 # The oldest glibc that all pinned wheels of a lane accept.
 GLIBC_NEEDED = {"1.16": (2, 28), "1.21": (2, 39)}
 
@@ -209,10 +213,15 @@ def pyenv_pythons(version, environ):
     return [path for _, path in sorted(found, reverse=True) if os.access(path, os.X_OK)]
 
 
-def candidate_pythons(lane, environ):
+def versions_for(lane, variant=""):
+    """Returns the versions of Python that a lane, or a variant of it, runs on."""
+    return VARIANTS.get((lane, variant), LANES[lane])
+
+
+def candidate_pythons(lane, environ, variant=""):
     """Returns the paths where a Python for a lane may be, in order of preference."""
     paths = []
-    for version in LANES[lane]:
+    for version in versions_for(lane, variant):
         on_path = shutil.which("python" + dotted(version), path=environ.get("PATH"))
         paths += [on_path] if on_path else []
         paths += pyenv_pythons(version, environ)
@@ -237,21 +246,21 @@ def probe(path):
     return Interpreter(facts["executable"], tuple(facts["version"]), facts["headers"])
 
 
-def find_python(lane, environ):
+def find_python(lane, environ, variant=""):
     """Returns an Interpreter for a lane, one with C headers if there is any, or None."""
     found = []
-    for path in candidate_pythons(lane, environ):
+    for path in candidate_pythons(lane, environ, variant):
         interpreter = probe(path)
-        if interpreter and interpreter.version[:2] in LANES[lane]:
+        if interpreter and interpreter.version[:2] in versions_for(lane, variant):
             if interpreter.headers:
                 return interpreter
             found.append(interpreter)
     return found[0] if found else None
 
 
-def install_python(uv, lane):
+def install_python(uv, lane, variant=""):
     """Lets uv install a Python for a lane and returns its Interpreter."""
-    version = dotted(LANES[lane][0])
+    version = dotted(versions_for(lane, variant)[0])
     with step("installing Python {} with uv (none found on this machine)".format(version)):
         code, output = run_logged([uv, "python", "install", version])
         if code == 0:
@@ -265,7 +274,7 @@ def install_python(uv, lane):
         "  - from your system's packages (Debian, Ubuntu: python{first} python{first}-dev)\n"
         "  - `pyenv install {first}`\n"
         "  - `uv python install {first}` on a network that reaches uv's downloads".format(
-            wanted=" or ".join(dotted(version) for version in LANES[lane]),
+            wanted=" or ".join(dotted(version) for version in versions_for(lane, variant)),
             first=version,
             tail=tail(output),
         )
@@ -688,7 +697,7 @@ def set_up(lane, venv, wheel, extras, environ, variant=""):
     else:
         with contextlib.suppress(OSError):
             (venv / STAMP_NAME).unlink()
-        uv, python = create(venv, lane, environ)
+        uv, python = create(venv, lane, environ, variant)
     install(uv, venv, lane, wheel, extras, variant)
     write_stamp(venv, dict(expected, python=python))
     say(
@@ -698,11 +707,11 @@ def set_up(lane, venv, wheel, extras, environ, variant=""):
     )
 
 
-def create(venv, lane, environ):
+def create(venv, lane, environ, variant=""):
     """Makes an empty environment for a lane; returns the uv used and the Python's version."""
-    interpreter = find_python(lane, environ)
+    interpreter = find_python(lane, environ, variant)
     uv = obtain_uv(interpreter, environ)
-    interpreter = interpreter or install_python(uv, lane)
+    interpreter = interpreter or install_python(uv, lane, variant)
     version = dotted(interpreter.version)
     say("TFX {} on Python {} ({})".format(lane, version, interpreter.path))
     ensure_build_tools(interpreter, environ)

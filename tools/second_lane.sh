@@ -141,6 +141,23 @@ mixed_writers() {
     tests/contract/test_mixed_writers.py
 }
 
+# Pipelines under Airflow 2, which takes Python 3.12 at most where Debian 13 has 3.13: the package of
+# Debian 12 can be installed beside it.
+airflow() {
+  sed "s/ $suite / bookworm /" "$root/etc/apt/sources.list" \
+    >"$root/etc/apt/sources.list.d/bookworm.list"
+  if ! { inside apt-get update && inside env DEBIAN_FRONTEND=noninteractive apt-get install -y \
+    --no-install-recommends python3.11 libpython3.11-dev; } >"$root.log" 2>&1; then
+    tail -n 15 "$root.log" >&2
+    fail "Debian 12's Python 3.11 could not be installed in the root"
+  fi
+  inside python3 tools/bootstrap.py --lane 1.21 --venv .venv-airflow --variant airflow \
+    --wheel "dist/$(basename "$wheel")" --extras airflow,examples,object-stores,test
+  say "running pipelines under Airflow"
+  inside timeout 1500 .venv-airflow/bin/python -m pytest -m "not source_tree" \
+    tests/orchestrators/airflow/test_airflow.py tests/orchestrators/airflow/test_faults.py
+}
+
 install_debootstrap
 say "making a Debian 13 root ..."
 started=$SECONDS
@@ -154,3 +171,4 @@ inside bash tools/install_databases.sh
 say "running the tests against the wheel"
 inside .venv/bin/python -m pytest "$@" -m "not source_tree and not browser"
 mixed_writers
+if [[ $# -eq 0 ]]; then airflow; fi

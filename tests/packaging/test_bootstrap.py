@@ -103,6 +103,18 @@ def test_newer_lane_prefers_the_newest_python(bootstrap, tmp_path):
     assert names[:3] == ["python3.13", "python3.12", "python3.11"]
 
 
+def test_a_variant_takes_no_python_that_it_does_not_run_on(bootstrap, monkeypatch, tmp_path):
+    for name in ("python3.11", "python3.12", "python3.13"):
+        make_program(tmp_path / name)
+    environ = {"PATH": str(tmp_path), "PYENV_ROOT": str(tmp_path)}
+    paths = bootstrap.candidate_pythons("1.21", environ, "airflow")
+    assert [Path(path).name for path in paths[:-1]] == ["python3.12", "python3.11"]
+    newest = bootstrap.Interpreter("python3.13", (3, 13, 1), headers=True)
+    monkeypatch.setattr(bootstrap, "probe", lambda path: newest)
+    assert bootstrap.find_python("1.21", environ) == newest
+    assert bootstrap.find_python("1.21", environ, "airflow") is None
+
+
 def test_probe_tells_about_the_running_python(bootstrap):
     interpreter = bootstrap.probe(sys.executable)
     assert interpreter.version == sys.version_info[:3]
@@ -122,7 +134,7 @@ def test_python_with_c_headers_is_preferred(bootstrap, monkeypatch):
         "full": bootstrap.Interpreter("full", (3, 10, 0), headers=True),
     }
     monkeypatch.setattr(bootstrap, "probe", known.get)
-    monkeypatch.setattr(bootstrap, "candidate_pythons", lambda lane, environ: list(known))
+    monkeypatch.setattr(bootstrap, "candidate_pythons", lambda *_: list(known))
     assert bootstrap.find_python("1.16", {}) == known["full"]
     del known["full"]
     assert bootstrap.find_python("1.16", {}) == known["bare"]
@@ -282,7 +294,7 @@ def fake_install(bootstrap, monkeypatch):
     """Replaces what takes long; fails when `fail` holds a message."""
     calls = {"create": 0, "install": 0, "fail": ""}
 
-    def create(venv, lane, environ):
+    def create(venv, lane, environ, variant=""):
         calls["create"] += 1
         make_venv(venv)
         return "uv", "3.10.1"
