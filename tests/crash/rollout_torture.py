@@ -72,7 +72,8 @@ CALLS: tuple[tuple[Any, str], ...] = (
 )
 STEPS = [f"{when} {name}" for _, name in CALLS for when in ("before", "after")]
 RANDOM = "at random"
-_SECONDS_TO_REACH_A_STEP = 5.0
+_START_SECONDS = 120.0  # to import everything, on a busy machine
+_SECONDS_TO_REACH_A_STEP = 10.0
 _FOLLOW_SECONDS = 30.0
 
 
@@ -146,6 +147,8 @@ class Torture:
             ),
         }
         with ModelRegistry.open(self.uri) as registry:
+            sys.stdout.write("ready worker -\n")
+            sys.stdout.flush()
             while True:
                 kind = self.rng.choices(list(kinds), [4, 4, 3, 2, 2])[0]
                 token = uuid.uuid4().hex
@@ -167,7 +170,8 @@ class Torture:
             worker = subprocess.Popen(
                 [*command, "--seed", str(self.rng.randrange(2**32))], stdout=out
             )
-        limit = self.rng.uniform(0.3, 3.0) if step == RANDOM else _SECONDS_TO_REACH_A_STEP
+        self.wait_until_ready(worker, log)
+        limit = self.rng.uniform(0.0, 3.0) if step == RANDOM else _SECONDS_TO_REACH_A_STEP
         try:
             worker.wait(limit)
         except subprocess.TimeoutExpired:
@@ -186,6 +190,13 @@ class Torture:
             if word == "done":
                 done[rest[0]] = kind
         self.check(done)
+
+    @staticmethod
+    def wait_until_ready(worker: subprocess.Popen[bytes], log: Path) -> None:
+        """Waits until a worker begins: killed before, it would have done nothing."""
+        deadline = time.monotonic() + _START_SECONDS
+        while not log.stat().st_size and worker.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def check(self, done: dict[str, str]) -> None:
         """Reconciles, and notes what is wrong then."""
