@@ -88,6 +88,9 @@ TEST = ["hypothesis", "pytest>=8", "pytest-timeout"]
 # Serving directories in object stores. fsspec is what both speak; each brings its own client.
 OBJECT_STORES = ["fsspec>=2024.6", "s3fs>=2024.6", "gcsfs>=2024.6"]
 
+# Object stores on the loopback interface, for tests.
+EMULATORS = ["gcp-storage-emulator", "moto[s3,server]>=5"]
+
 # The web page of `tfx-registry ui`: Flask makes the pages, waitress serves them.
 UI = ["flask>=3", "waitress>=3"]
 
@@ -100,12 +103,8 @@ EXTRAS_REQUIRE = {
     "notebooks": NOTEBOOKS,
     # Not `tfx[airflow]`: that asks for mysqlclient, which has to be compiled against the C library.
     "airflow": [*TFX, "apache-airflow>=2.11,<3 ; python_version < '3.13'"],
-    # TFX 1.21 brings its Kubeflow runner to Python 3.11 at most.
-    "kfp": [
-        *TFX,
-        "kfp>=2.5,<3 ; python_version < '3.12'",
-        "kfp-pipeline-spec>=0.2.2 ; python_version < '3.12'",
-    ],
+    # Not `tfx[kfp]`: in TFX 1.21 that stops at Python 3.11; its runner and these run on 3.13, too.
+    "kfp": [*TFX, "kfp>=2.5,<2.17", "kfp-pipeline-spec>=0.2.2,<2.17"],
     "object-stores": OBJECT_STORES,
     "ui": UI,
     "dask": [*TFX, *DASK],
@@ -118,15 +117,15 @@ EXTRAS_REQUIRE = {
     "benchmarks": ["matplotlib>=3.8"],
     # Enough to run the tests of an orchestrator, in the environment of that orchestrator.
     "test": TEST,
+    "emulators": EMULATORS,
     "dev": [
         *EXAMPLES,
         *TEST,
         *OBJECT_STORES,
         *UI,
         *DASK,
+        *EMULATORS,
         "build",
-        "gcp-storage-emulator",  # Google Cloud Storage on loopback
-        "moto[s3,server]>=5",  # S3 on loopback
         "selenium>=4.20",  # drives the Chromium that looks at the pages
         "jsonschema",  # the schema of policies is checked with it
         # The reference for the digest of a model directory: a test compares with it.

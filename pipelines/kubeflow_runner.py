@@ -1,4 +1,4 @@
-r"""Compiles the penguin pipeline for Kubeflow Pipelines 2; nothing is run or sent.
+r"""Compiles an example pipeline for Kubeflow Pipelines 2; nothing is run or sent.
 
 Example:
     python -m tfx_registry.pipelines.kubeflow_runner --output-file penguin.yaml \
@@ -15,19 +15,25 @@ gate evaluates by itself: it asks the registry what serves, and runs TFMA on bot
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml  # type: ignore[import-untyped]
 
+from tfx_registry.errors import RegistryError
 from tfx_registry.pipelines.options import IN_MEMORY_BEAM_ARGS
 from tfx_registry.pipelines.penguin.hyperparameters import Hyperparameters
+from tfx_registry.pipelines.taxi.hyperparameters import Hyperparameters as TaxiHyperparameters
 
-__all__ = ["compile_pipeline", "main", "platform_spec", "write_compiled"]
+__all__ = ["EXAMPLES", "compile_pipeline", "main", "platform_spec", "write_compiled"]
+
+EXAMPLES: tuple[str, ...] = ("penguin", "taxi")
+"""The pipelines that can be compiled here; each is the name of its model, too."""
 
 _URI_VARIABLE = "TFX_REGISTRY_URI"
 _PASSWORD_VARIABLE = "TFX_REGISTRY_PASSWORD"
@@ -39,10 +45,11 @@ def compile_pipeline(
     image: str,
     volume: str,
     registry: str | None = None,
-    claim: str = "penguin",
+    example: str = "penguin",
+    claim: str | None = None,
     settings: str = "tfx-registry",
-    pipeline_name: str = "penguin",
-    hyperparameters: Hyperparameters | None = None,
+    pipeline_name: str | None = None,
+    hyperparameters: Hyperparameters | TaxiHyperparameters | None = None,
 ) -> None:
     """Writes the compiled pipeline.
 
@@ -50,32 +57,45 @@ def compile_pipeline(
         output_file: Where to write; `.yaml` for Kubeflow Pipelines, `.json` for Vertex AI.
         image: A container image with this package and TFX.
         volume: Folder with `data/train/*.csv` and `data/eval/*.csv` that every container mounts;
-            artifacts go to `pipeline`, and served versions to `serving/penguin` in it.
+            artifacts go to `pipeline`, and served versions to `serving/<example>` in it.
         registry: URI of the registry, without a password; a server, because every task is a
             container of its own. None takes it from the environment of the containers.
-        claim: The PersistentVolumeClaim to mount there.
+        example: Which pipeline, one of `EXAMPLES`.
+        claim: The PersistentVolumeClaim to mount there; None takes one named like the example.
         settings: The ConfigMap with `TFX_REGISTRY_URI` and the Secret with
             `TFX_REGISTRY_PASSWORD`; both have this name.
-        pipeline_name: Name of the pipeline.
-        hyperparameters: How to train; None takes the defaults.
-    """
-    from tfx_registry.pipelines.penguin.pipeline import create_pipeline
+        pipeline_name: Name of the pipeline; None takes the example's.
+        hyperparameters: How to train, of the example's own class; None takes the defaults.
 
-    pipeline = create_pipeline(
-        pipeline_name=pipeline_name,
+    Raises:
+        InvalidInputError: The registry's URI is invalid, or holds a password.
+    """
+    create = _creator(example)
+    pipeline = create(
+        pipeline_name=pipeline_name or example,
         pipeline_root=f"{volume}/pipeline",
         data_root=f"{volume}/data",
-        serving_dir=f"{volume}/serving/penguin",
+        serving_dir=f"{volume}/serving/{example}",
         registry_uri=registry,
         hyperparameters=hyperparameters,
         # Kubeflow's cache does not know what serves, and that decides what the gate says.
         enable_cache=False,
         beam_pipeline_args=IN_MEMORY_BEAM_ARGS,
-        gate_evaluates=True,
     )
     write_compiled(
-        pipeline, output_file, image=image, volume=volume, claim=claim, settings=settings
+        pipeline, output_file, image=image, volume=volume, claim=claim or example, settings=settings
     )
+
+
+def _creator(example: str) -> Callable[..., Any]:
+    """Returns what builds a pipeline in which the gate evaluates by itself; loads TFX."""
+    if example == "taxi":
+        from tfx_registry.pipelines.taxi.pipeline import create_pipeline as create_taxi
+
+        return create_taxi
+    from tfx_registry.pipelines.penguin.pipeline import create_pipeline
+
+    return functools.partial(create_pipeline, gate_evaluates=True)
 
 
 def write_compiled(
@@ -164,31 +184,44 @@ def platform_spec(
 )
 @click.option("--volume", required=True, help="Folder that every container mounts.")
 @click.option(
-    "--claim", default="penguin", show_default=True, help="PersistentVolumeClaim to mount there."
+    "--example", type=click.Choice(EXAMPLES), default="penguin", show_default=True, help="Which."
 )
+@click.option("--claim", help="PersistentVolumeClaim to mount there.  [default: the example]")
 @click.option(
     "--settings",
     default="tfx-registry",
     show_default=True,
     help=f"ConfigMap with {_URI_VARIABLE} and Secret with {_PASSWORD_VARIABLE}.",
 )
-@click.option("--pipeline-name", default="penguin", show_default=True)
-@click.option("--epochs", type=int, default=Hyperparameters().epochs, show_default=True)
-def main(output_file: Path, registry: str | None, volume: str, epochs: int, **options: str) -> None:
-    """Compile the penguin pipeline for Kubeflow Pipelines or Vertex AI."""
+@click.option("--pipeline-name", help="Name of the pipeline.  [default: the example]")
+@click.option("--epochs", type=int, help="How long to train.  [default: the example's]")
+def main(
+    output_file: Path,
+    registry: str | None,
+    volume: str,
+    example: str,
+    epochs: int | None,
+    **options: Any,
+) -> None:
+    """Compile an example pipeline for Kubeflow Pipelines or Vertex AI."""
     if registry is None and output_file.suffix == ".json":
         raise click.UsageError("Vertex AI gives containers no variables: say --registry URI")
+    kind = TaxiHyperparameters if example == "taxi" else Hyperparameters
     try:
-        hyperparameters = Hyperparameters(epochs=epochs)
+        hyperparameters = kind() if epochs is None else kind(epochs=epochs)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    compile_pipeline(
-        output_file,
-        volume=volume.rstrip("/"),
-        registry=registry,
-        hyperparameters=hyperparameters,
-        **options,
-    )
+    try:
+        compile_pipeline(
+            output_file,
+            volume=volume.rstrip("/"),
+            registry=registry,
+            example=example,
+            hyperparameters=hyperparameters,
+            **options,
+        )
+    except RegistryError as error:
+        raise click.UsageError(str(error)) from error
 
 
 if __name__ == "__main__":
