@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tfx_registry.errors import ServingDirectoryError
-from tfx_registry.serving import model_config_file, replacing
+from tfx_registry.serving import model_config_document, replacing
 from tfx_registry.serving.model_config import ServedModel, SpecificVersions, put_model
 from tfx_registry.serving.model_config_file import ModelConfigFile
 
@@ -222,7 +222,7 @@ def test_an_editor_that_renames_the_file_away_for_a_moment(
 
 
 def test_something_that_never_stops_writing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_config_file, "_MOST_ATTEMPTS", 3)
+    monkeypatch.setattr(model_config_document, "_MOST_ATTEMPTS", 3)
     write, count = replacing._write, []
 
     def busy(new: Path, content: bytes, mode: int) -> None:
