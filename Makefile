@@ -55,9 +55,9 @@ test-airflow: python ## run the example pipelines under a real Airflow, in .venv
 	@tools/install_databases.sh
 	.venv-airflow/bin/python -m pytest $(PYTEST_ARGS) tests/orchestrators/airflow
 
-test-kubeflow: python ## compile the penguin pipeline for Kubeflow and run its tasks, in .venv-kubeflow
-	@LANE=1.16 $(PYTHON) tools/bootstrap.py --venv .venv-kubeflow --variant kfp \
-	  --extras examples,kfp,object-stores,test
+test-kubeflow: python ## compile pipelines for Kubeflow and run their tasks, in .venv-kubeflow
+	@$(PYTHON) tools/bootstrap.py --venv .venv-kubeflow --variant kfp \
+	  --extras emulators,examples,kfp,object-stores,test
 	@tools/install_databases.sh
 	.venv-kubeflow/bin/python -m pytest $(PYTEST_ARGS) tests/orchestrators/kubeflow
 

@@ -27,7 +27,8 @@ TARGETS = {
     "tfx-1.21": ("1.21", EXTRAS),
     "tfx-1.16-airflow": ("1.16", ("airflow", "examples", "object-stores", "test")),
     "tfx-1.21-airflow": ("1.21", ("airflow", "examples", "object-stores", "test")),
-    "tfx-1.16-kfp": ("1.16", ("examples", "kfp", "object-stores", "test")),
+    "tfx-1.16-kfp": ("1.16", ("emulators", "examples", "kfp", "object-stores", "test")),
+    "tfx-1.21-kfp": ("1.21", ("emulators", "examples", "kfp", "object-stores", "test")),
 }
 
 

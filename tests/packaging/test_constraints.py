@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 LANES = {"1.16": ["3.10"], "1.21": ["3.11", "3.12", "3.13"]}
 
 
-TARGETS = [*LANES, "1.16-airflow", "1.21-airflow", "1.16-kfp"]
+TARGETS = [*LANES, "1.16-airflow", "1.21-airflow", "1.16-kfp", "1.21-kfp"]
 
 
 def read_pins(repository, lane):
