@@ -72,8 +72,16 @@ def promoter(name, serving=ROOT / "serving" / "penguin", **given):
 
 
 registrar("nobody_listens", SETTINGS["nobody_listens"])
+gate("gate_without_server", version, SETTINGS["nobody_listens"])
+promoter("promoter_without_server", registry=SETTINGS["nobody_listens"])
 registrar("listens_later", SETTINGS["listens_later"])
 registrar("lost_after_registering", SETTINGS["lost"])
+promoter(
+    "lost_after_publishing",
+    blessing=blessing,
+    registry=SETTINGS["copy"],
+    serving=ROOT / "published",
+)
 registrar("no_password", SETTINGS["postgresql"])
 registrar("no_such_folder", f"sqlite:///{ROOT}/no/such/folder/registry.sqlite")
 registrar("no_database", f"sqlite:///{SETTINGS['no_database']}")
@@ -115,8 +123,9 @@ def lose_the_worker(context, result=None):
 
 later = dag.get_task("listens_later")
 later.retries = 90
-lost = dag.get_task("lost_after_registering")
-lost.retries = 1
-lost._post_execute_hook = lose_the_worker
-for task in (later, lost):
+lost = [dag.get_task(name) for name in ("lost_after_registering", "lost_after_publishing")]
+for task in lost:
+    task.retries = 1
+    task._post_execute_hook = lose_the_worker
+for task in (later, *lost):
     task.retry_delay = datetime.timedelta(seconds=2)

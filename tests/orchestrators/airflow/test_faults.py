@@ -23,7 +23,10 @@ pytestmark = pytest.mark.timeout(1800)
 
 # name of the task -> what its log says: what is wrong, and what to do
 FAILED = {
-    "nobody_listens": ("nobody listens there", "check host and port, and that the server runs"),
+    **dict.fromkeys(
+        ("nobody_listens", "gate_without_server", "promoter_without_server"),
+        ("nobody listens there", "check host and port, and that the server runs"),
+    ),
     "no_password": ("no password was given", "set TFX_REGISTRY_PASSWORD or"),
     "no_such_folder": ("no/such/folder' does not exist", "create it first"),
     "no_database": ("file is not a database", "check that the path is that of an SQLite database"),
@@ -87,7 +90,8 @@ def faulty(
     """Runs it once. The registry's server starts when the first try has found nobody there."""
     root = tmp_path_factory.mktemp("faulty")
     metadata = root / "metadata.sqlite"
-    shutil.copy(airflow.root / "metadata.sqlite", metadata)
+    for copy in (metadata, root / "copy.sqlite"):
+        shutil.copy(airflow.root / "metadata.sqlite", copy)
     (root / "no_database").write_text("a text", encoding="utf-8")
     (root / "no_folder").write_text("in the way", encoding="utf-8")
 
@@ -101,6 +105,7 @@ def faulty(
         "metadata": str(metadata),
         "registry": f"sqlite:///{metadata}",
         "another_registry": f"sqlite:///{root}/another.sqlite",
+        "copy": f"sqlite:///{root}/copy.sqlite",
         "lost": f"sqlite:///{root}/lost.sqlite",
         "nobody_listens": f"mysql://tfx@127.0.0.1:{free_port()}/registry",
         "earlier_model": artifacts("Trainer", "model")[0],
@@ -167,6 +172,17 @@ def test_a_worker_that_is_lost_after_it_registered_leaves_one_version(faulty: Fa
     assert task.log.count("as penguin:1") == 2, task.log[-3000:]
     [version] = faulty.registered["lost"]
     assert version.seq == 1
+
+
+def test_a_worker_that_is_lost_after_it_published_leaves_one_promotion(faulty: Faulty) -> None:
+    task = faulty.tasks["lost_after_publishing"]
+    assert (task.state, task.tries) == ("success", 2)
+    assert "serves already" in task.log
+    with ModelRegistry.open(faulty.settings["copy"], create=False) as registry:
+        promoted = [e.number for e in registry.history("penguin") if e.kind == "promoted"]
+        assert registry.get("penguin", 2).serving[-1] == str(faulty.root / "published")
+    assert promoted == [1, 2, 2]  # where the run that went well published, and here, once
+    assert [p.name for p in (faulty.root / "published").iterdir() if p.name.isdigit()] == ["2"]
 
 
 def test_a_gate_that_is_given_the_version_of_another_model_blocks_it(faulty: Faulty) -> None:
