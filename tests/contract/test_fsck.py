@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -376,6 +377,20 @@ def test_the_content_index(
     assert filled._store.find_digest("penguin", known) == 2
     assert filled._store.find_digest("penguin", "0" * 64) is None
     assert filled.fsck().findings == ()
+
+
+def test_each_event_that_is_read_is_told(filled: ModelRegistry) -> None:
+    told = Counter[str]()
+
+    def progress(stage: str, count: int) -> None:
+        told[stage] += count
+
+    checked = filled.fsck(progress=progress)
+    logs = filled.verify_logs(progress=progress)
+    assert told == {"checking": checked.events, "verifying": sum(log.events for log in logs)}
+    assert checked.events > 1
+    filled.verify_log(logs[0].model, progress=progress)
+    assert told["verifying"] == sum(log.events for log in logs) + logs[0].events
 
 
 def test_a_repaired_registry_works_on(registry: ModelRegistry, plain_model: Path) -> None:

@@ -85,8 +85,11 @@ def verify_log(settings: Settings, model: str | None) -> None:
 
     Example: tfx-registry verify-log penguin
     """
-    with settings.open() as registry:
-        reports = [registry.verify_log(model)] if model else registry.verify_logs()
+    with settings.open() as registry, counting() as progress:
+        if model:
+            reports = [registry.verify_log(model, progress=progress)]
+        else:
+            reports = registry.verify_logs(progress=progress)
     findings = [finding for report in reports for finding in report.findings]
     if settings.as_json:
         render.print_json([_report_json(report) for report in reports])
@@ -120,8 +123,8 @@ def fsck(settings: Settings, model: str | None, repair: bool) -> None:
 
     Example: tfx-registry fsck --repair
     """
-    with settings.open() as registry:
-        report = registry.fsck(model, repair=repair)
+    with settings.open() as registry, counting() as progress:
+        report = registry.fsck(model, repair=repair, progress=progress)
     if settings.as_json:
         document = {
             "models": report.models,
@@ -140,7 +143,9 @@ def fsck(settings: Settings, model: str | None, repair: bool) -> None:
     if report.findings:
         whole = all(finding.repairable for finding in report.findings)
         raise IntegrityError(
-            f"{len(report.findings)} things are damaged",
+            "1 thing is damaged"
+            if len(report.findings) == 1
+            else f"{len(report.findings)} things are damaged",
             f"the first is {report.findings[0]}",
             "rebuild them with 'tfx-registry fsck --repair'"
             if whole

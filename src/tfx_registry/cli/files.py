@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tfx_registry.errors import InvalidInputError
-from tfx_registry.registry.transfer import Progress
+from tfx_registry.registry.verify import Progress
 
 __all__ = ["counting", "source", "target"]
 

@@ -14,15 +14,11 @@ from tfx_registry.registry import fsck, served, transfer, verify
 from tfx_registry.registry.access import POLICY_LOG, Action
 from tfx_registry.registry.fsck import FsckReport
 from tfx_registry.registry.served import Served
-from tfx_registry.registry.transfer import Progress, Transfer
-from tfx_registry.registry.verify import Damage, LogReport
+from tfx_registry.registry.transfer import Transfer
+from tfx_registry.registry.verify import Damage, LogReport, Progress, silent
 from tfx_registry.registry.writer import RegistryWriter
 
 __all__ = ["Audit"]
-
-
-def _silent(_stage: str, _count: int) -> None:
-    """Shows no progress."""
 
 
 class Audit(RegistryWriter):
@@ -34,7 +30,7 @@ class Audit(RegistryWriter):
         models: Sequence[str] = (),
         *,
         registry: str = "",
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> Transfer:
         """Writes the history of models as JSON Lines; `import_history` reads it.
 
@@ -65,7 +61,7 @@ class Audit(RegistryWriter):
         return transfer.export_logs(self._store, heads, write, header, progress)
 
     def import_history(
-        self, source: BinaryIO, *, actor: str | None = None, progress: Progress = _silent
+        self, source: BinaryIO, *, actor: str | None = None, progress: Progress = silent
     ) -> Transfer:
         """Appends an exported history: events keep their number, time, actor, token and digest.
 
@@ -91,11 +87,12 @@ class Audit(RegistryWriter):
             policy.check(self.actor(actor), Action.ADMINISTER, POLICY_LOG)
         return transfer.import_logs(self._store, self._append, source, progress)
 
-    def verify_log(self, model: str) -> LogReport:
+    def verify_log(self, model: str, *, progress: Progress = silent) -> LogReport:
         """Checks the log of one model: numbers, tokens, digests and the chain.
 
         Args:
             model: Name of the model.
+            progress: Told of each event.
 
         Returns:
             The report; the log holds if it has no findings.
@@ -106,7 +103,7 @@ class Audit(RegistryWriter):
         if model != POLICY_LOG:
             names.check_model_name(model)
         seq, digest = self._head_end(model)
-        report = verify.verify_log(self._store, model, seq)
+        report = verify.verify_log(self._store, model, seq, progress)
         if not report.events and not seq:
             raise NotFoundError(
                 f"no model {model!r}",
@@ -121,17 +118,24 @@ class Audit(RegistryWriter):
             )
         return report
 
-    def verify_logs(self) -> list[LogReport]:
-        """Checks the logs of everything in the store, the access policy included."""
-        return [self.verify_log(model) for model in self._store.scan()]
+    def verify_logs(self, *, progress: Progress = silent) -> list[LogReport]:
+        """Checks the logs of everything in the store, the access policy included.
 
-    def fsck(self, model: str | None = None, *, repair: bool = False) -> FsckReport:
+        Args:
+            progress: Told of each event.
+        """
+        return [self.verify_log(model, progress=progress) for model in self._store.scan()]
+
+    def fsck(
+        self, model: str | None = None, *, repair: bool = False, progress: Progress = silent
+    ) -> FsckReport:
         """Checks that head, versions and content index are what the log says, and the log itself.
 
         Args:
             model: Name of the model; None means everything in the store.
             repair: Whether to rebuild from the log what is wrong beside it. The log itself is
                 never changed, and nothing is rebuilt from a log that is damaged.
+            progress: Told of each event that is read.
 
         Returns:
             What is wrong, and what was repaired.
@@ -141,7 +145,7 @@ class Audit(RegistryWriter):
         """
         if model is not None and model != POLICY_LOG:
             names.check_model_name(model)
-        report = (fsck.repair if repair else fsck.check)(self._store, model)
+        report = (fsck.repair if repair else fsck.check)(self._store, model, progress)
         if model is not None and not report.models:
             raise NotFoundError(
                 f"no model {model!r}",

@@ -27,7 +27,7 @@ from tfx_registry.registry.differences import (
 )
 from tfx_registry.registry.replay import Replay
 from tfx_registry.registry.store import AppendConflict, StateRepair, Store, StoredKeys
-from tfx_registry.registry.verify import Damage, read_log
+from tfx_registry.registry.verify import Damage, Progress, read_log, silent
 
 __all__ = ["FsckReport", "LinkedStore", "check", "check_model", "repair"]
 
@@ -75,25 +75,27 @@ class FsckReport:
     repaired: tuple[Damage, ...] = ()
 
 
-def check(store: Store, model: str | None = None) -> FsckReport:
+def check(store: Store, model: str | None = None, progress: Progress = silent) -> FsckReport:
     """Checks one model, or all.
 
     Args:
         store: The store.
         model: Name of the model; None means everything that is in the store.
+        progress: Told of each event that is read.
 
     Returns:
         What is wrong.
     """
-    return _run(store, model, repairing=False)
+    return _run(store, model, progress, repairing=False)
 
 
-def repair(store: Store, model: str | None = None) -> FsckReport:
+def repair(store: Store, model: str | None = None, progress: Progress = silent) -> FsckReport:
     """Checks one model, or all, and rebuilds from the log what is wrong beside it.
 
     Args:
         store: The store.
         model: Name of the model; None means everything that is in the store.
+        progress: Told of each event that is read.
 
     Returns:
         What was repaired, and what is still wrong.
@@ -101,32 +103,35 @@ def repair(store: Store, model: str | None = None) -> FsckReport:
     Raises:
         StoreUnavailableError: The store cannot be written.
     """
-    return _run(store, model, repairing=True)
+    return _run(store, model, progress, repairing=True)
 
 
-def check_model(store: Store, model: str, keys: StoredKeys) -> ModelCheck:
+def check_model(
+    store: Store, model: str, keys: StoredKeys, progress: Progress = silent
+) -> ModelCheck:
     """Checks one model.
 
     Args:
         store: The store.
         model: Name of the model.
         keys: What `Store.scan` found of it; taken before anything is read here.
+        progress: Told of each event that is read.
 
     Returns:
         The check.
     """
-    checked = ModelCheck(store, model, keys)
+    checked = ModelCheck(store, model, keys, progress)
     checked.run()
     return checked
 
 
-def _run(store: Store, model: str | None, *, repairing: bool) -> FsckReport:
+def _run(store: Store, model: str | None, progress: Progress, *, repairing: bool) -> FsckReport:
     found = store.scan()
     if model is not None:
         found = {key: keys for key, keys in found.items() if key == model_key(model)}
     events, left, repaired = 0, list[Damage](), list[Damage]()
     for key, keys in found.items():
-        checked = check_model(store, key, keys)
+        checked = check_model(store, key, keys, progress)
         first = checked.findings
         for _ in range(_TRIES if repairing else 0):
             if not checked.findings or not all(f.repairable for f in checked.findings):
@@ -134,7 +139,8 @@ def _run(store: Store, model: str | None, *, repairing: bool) -> FsckReport:
             with contextlib.suppress(AppendConflict):
                 store.put_state(checked.replay.verifier.model, checked.repair())
             # Once more with the log as it is now: a writer may have been at work meanwhile.
-            checked = check_model(store, key, store.scan().get(key, StoredKeys()))
+            now = store.scan().get(key, StoredKeys())
+            checked = check_model(store, key, now, progress)
         events += checked.replay.verifier.count
         findings = checked.findings
         if isinstance(store, LinkedStore) and not checked.findings:
@@ -168,11 +174,14 @@ class ModelCheck:
         findings: What is wrong.
     """
 
-    def __init__(self, store: Store, model: str, keys: StoredKeys) -> None:
+    def __init__(
+        self, store: Store, model: str, keys: StoredKeys, progress: Progress = silent
+    ) -> None:
         """Prepares the check; `run` does it."""
         self._store = store
         self._model = model
         self._keys = keys
+        self._progress = progress
         self._wrong: dict[_Place, Damage] = {}
         self.replay = Replay(model)
         self.findings: list[Damage] = []
@@ -211,6 +220,7 @@ class ModelCheck:
         before = self.replay.verifier.seq
         for seq, record in read_log(self._store, self._model, before + 1, at_least):
             self.replay.feed(seq, record)
+            self._progress("checking", 1)
         return self.replay.verifier.seq > before
 
     def _check_reach(self) -> None:

@@ -24,18 +24,15 @@ from tfx_registry.registry.events import Event
 from tfx_registry.registry.replay import Replay
 from tfx_registry.registry.same_history import Comparison, compare
 from tfx_registry.registry.store import Store, StoredRecord
-from tfx_registry.registry.verify import LogVerifier, canonical_text, read_log
+from tfx_registry.registry.verify import LogVerifier, Progress, canonical_text, read_log
 
-__all__ = ["FORMAT", "Progress", "Transfer", "export_logs", "import_logs"]
+__all__ = ["FORMAT", "Transfer", "export_logs", "import_logs"]
 
 #: The name of the format, in the header.
 FORMAT = "tfx-registry-log"
 
 _FORMAT_VERSION = 1
 _RETRY_SECONDS = 30.0
-
-#: Told what is done and to how many events since the last call.
-Progress = Callable[[str, int], None]
 
 #: Appends an event to the state of a head; False when another writer was in the way.
 Append = Callable[[Head | None, Event], bool]

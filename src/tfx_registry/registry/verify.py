@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -23,8 +23,10 @@ __all__ = [
     "Damage",
     "LogReport",
     "LogVerifier",
+    "Progress",
     "canonical_text",
     "read_log",
+    "silent",
     "text_digest",
     "verify_log",
 ]
@@ -263,13 +265,22 @@ def read_log(
             return
 
 
-def verify_log(store: Store, model: str, at_least: int) -> LogReport:
+#: Told what is done and to how many events since the last call.
+Progress = Callable[[str, int], None]
+
+
+def silent(_stage: str, _count: int) -> None:
+    """Shows no progress."""
+
+
+def verify_log(store: Store, model: str, at_least: int, progress: Progress = silent) -> LogReport:
     """Checks the whole log of one model.
 
     Args:
         store: The store.
         model: Name of the model.
         at_least: Number of the event that the log must reach.
+        progress: Told of each event.
 
     Returns:
         The report.
@@ -277,6 +288,7 @@ def verify_log(store: Store, model: str, at_least: int) -> LogReport:
     verifier = LogVerifier(model)
     for seq, record in read_log(store, model, 1, at_least):
         verifier.feed(seq, record)
+        progress("verifying", 1)
     verifier.missing_until(at_least)
     return verifier.report()
 
