@@ -277,7 +277,10 @@ def main() -> int:
     started = time.monotonic()
     with (
         subprocess.Popen(
-            [sys.executable, __file__, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, __file__, "--serve"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # moto fails at reads of what is being deleted: tried again
         ) as server,
         tempfile.TemporaryDirectory() as folder,
     ):

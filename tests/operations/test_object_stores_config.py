@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tfx_registry import Retention, promote, prune, reconcile, rollback
+from tfx_registry.digest import digest_path
 from tfx_registry.errors import InvalidInputError, NotServedError, RefusedError
 from tfx_registry.operations import (
     Rollout,
@@ -23,7 +24,9 @@ from tfx_registry.operations import (
 )
 from tfx_registry.operations.bases import config_at
 from tfx_registry.serving.model_config import LatestVersions, ServedModel, SpecificVersions
+from tfx_registry.serving.objects.models import upload_tree
 from tfx_registry.testing.memory_bucket import DeadError
+from tfx_registry.testing.minimal_model import write_minimal_model
 from tfx_registry.testing.model_server import ModelServerEmulator
 from tfx_registry.testing.store_world import MODEL, MemoryStore, StoreWorld, die_at_each_request
 
@@ -148,6 +151,18 @@ def test_in_an_emulated_store(stored: StoreWorld) -> None:
     rollback(stored.registry, MODEL, stored.url, reason="slow", servers=BLIND)
     assert rolling.said() == ((1,), {"stable": 1})
     rolling.in_order()
+
+
+def test_a_model_in_a_store_goes_to_a_directory_of_files(quick: StoreWorld, tmp_path: Path) -> None:
+    """As on Kubeflow with a volume that the servers mount."""
+    path = write_minimal_model(tmp_path / "model")
+    upload_tree(path, "s3://models/run/7/model")
+    version = quick.registry.register(MODEL, "s3://models/run/7/model")
+    quick.decide(version.number)
+    place = (quick.registry, MODEL, 1, tmp_path / "serving", tmp_path / "models.config")
+    done = promote_by_config(*place, servers=BLIND)
+    assert digest_path(done.path) == digest_path(path)
+    assert not Path("s3:").exists()
 
 
 def test_a_trial_ends(rolling: Rolling) -> None:
