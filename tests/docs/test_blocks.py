@@ -4,8 +4,8 @@ A page's comments `<!-- run: ... -->` say where: `setup=NAME` begins in a new pl
 `exits=0,4` are the exit codes of the commands of a block, `before=FILE` writes the last block of
 JSON to a file, and `most=10` is the greatest number of lines that a change of a pipeline may add.
 A block of text says what it is: `as=output` is what the commands before it print on a terminal with
-80 columns, `as=demo` a part of what the demo prints, `as=expressions` what one may search for. All
-other text is listed in not_run.yaml.
+80 columns, `as=demo` a part of what the demo prints, `as=expressions` what one may search for, and
+`as=folders` what lies in a serving directory. All other text is listed in not_run.yaml.
 """
 
 from __future__ import annotations
@@ -194,12 +194,45 @@ class Reader:
         if kind == "expressions":
             for line in block.text.splitlines():
                 parse(line)
+        elif kind == "folders":
+            found = what_lies_there(self.new_place)
+            for name in drawn(block.text):
+                pattern = re.compile(re.sub(r"<\w+>", r"[\\w.-]+", name.replace(".", r"\.")))
+                assert any(map(pattern.fullmatch, found)), (name, sorted(found))
         elif kind == "output":
             compare(block.text, self.printed)
         else:
             assert kind == "demo", "say what this text is, or list it in tests/docs/not_run.yaml"
             printed = what_the_demo_prints(self.new_place)
             compare(block.text, printed, part=True)
+
+
+def drawn(text: str) -> Iterator[str]:
+    """Yields the names in a drawing of folders: what stands before three blanks in a line."""
+    for line in text.splitlines():
+        for path in re.split(r"\s{3,}", line.strip())[0].replace("...", "").split():
+            yield path.rstrip("/").rpartition("/")[2]
+
+
+def what_lies_there(new_place: Callable[[str], Any]) -> set[str]:
+    """Returns the names of all that lies in serving directories in the course of their life."""
+    from tfx_registry.serving import publish, shelf
+
+    before = Path.cwd()
+    names = {publish._STAGING, shelf._TRASH}  # there while something comes or goes
+    base = new_place("serving").folder / "serving" / "penguin"
+    (base / "1" / "saved_model.pb").write_bytes(b"changed")
+    for words in (
+        ("promote", "penguin:4", "--serving-dir", str(base)),
+        ("reconcile", "--serving-dir", str(base), "--verify", "--quarantine", "--yes"),
+        ("rollback", "penguin", "--serving-dir", str(base), "--reason", "a drawing"),
+    ):
+        assert main(words) == 0, words
+    names |= {path.name for path in [base, *base.rglob("*")]}
+    config = new_place("servers").folder / "srv" / "serving"
+    names |= {path.name for path in config.rglob("*")}
+    os.chdir(before)
+    return names
 
 
 def compare(shown: str, printed: str, *, part: bool = False) -> None:
