@@ -1,17 +1,23 @@
 """How does the gate's evaluation with TFMA get faster with Beam workers, and what does it hold?
 
-    python benchmarks/beam_workers.py                        # some ten minutes
-    python benchmarks/beam_workers.py --examples 2000 --workers 2
+    python benchmarks/beam_workers.py                        # some six minutes on two idle cores
+    python benchmarks/beam_workers.py --examples 4000 --workers 1 2
 
-Each setting runs in a process of its own: in memory, with DirectRunner's own processes, by Beam's
-portable job service with its pool of workers, and on Dask clusters of 1, 2, ... workers. The same
-examples (eight files) go through the same model and its baseline, with 5 slices. The time is that
-of the evaluation alone, from making the pipeline to the written result, so it has the start of the
-workers in it, which load TensorFlow; the column with few examples shows that part. Clusters start
-before the clock does. Memory is the peak of the process that runs the component, and "own
-processor" the time that this process computes itself; the rest is done by workers. All numbers of
-all settings are compared with the first one's. A table in Markdown goes to stdout, progress to
-stderr.
+Each setting runs in a process of its own: in memory, on Dask clusters of 1, 2, ... workers, with as
+many of Beam's own processes as there are cores, and if asked for (`--portable`) by Beam's portable
+job service with its pool of workers. The same examples (eight files) go through the same model and
+its baseline, with 5 slices. Every worker keeps to one thread, so that one worker is one core.
+
+The time is that of the evaluation alone, from making the pipeline to the written result. Clusters
+start before the clock does, their Beam workers after it, and these load TensorFlow and both models.
+So each setting is measured twice: with few examples, which is the start, and with all of them. What
+workers divide among them is the difference, and that is what "times faster" is about. Beside it
+stands how much the machine's cores give at most: what so many processes that only count do together
+in a second, against one. Two virtual cores are often less than two.
+
+Memory is the peak of the process that runs the component, and "own processor" the time that this
+process computes itself; the rest is done by workers. All numbers of all settings are compared with
+the first one's. A table in Markdown goes to stdout, progress to stderr.
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +42,7 @@ import report
 FILES = 8
 FEW = 800
 KINDS = 4
+IN_PROCESS = "in memory"
 CONFIG = """
     model_specs { label_key: "label" }
     metrics_specs {
@@ -45,6 +53,19 @@ CONFIG = """
     slicing_specs {}
     slicing_specs { feature_keys: "kind" }
 """
+_COUNT_SECONDS = 3
+_COUNT = f"""
+import time
+count, begin = 0, time.perf_counter()
+while time.perf_counter() < begin + {_COUNT_SECONDS}:
+    for _ in range(10_000):
+        count += 1
+print(count / (time.perf_counter() - begin))
+"""
+_ONE_THREAD = {
+    "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1",
+}  # fmt: skip
+_MOST_SECONDS = 900
 IN_MEMORY = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
 
 
@@ -140,27 +161,37 @@ def measure(folder: Path, examples: str, beam_args: Sequence[str]) -> dict[str, 
     """Calls `run_one` in a process of its own."""
     command = [sys.executable, __file__, "--one", str(folder), "--which", examples]
     done = subprocess.run(
-        [*command, "--", *beam_args], capture_output=True, text=True, check=False
+        [*command, "--", *beam_args],
+        capture_output=True, text=True, check=False, timeout=_MOST_SECONDS,
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"{' '.join(beam_args)} failed:\n{done.stderr[-3000:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def settings(workers: Sequence[int]) -> Iterator[tuple[str, Any]]:
-    """Yields each setting's name and a context that gives Beam's arguments."""
+def at_once(processes: int) -> float:
+    """Returns how often processes that run at the same time count in a second, all together."""
+    running = [
+        subprocess.Popen([sys.executable, "-c", _COUNT], stdout=subprocess.PIPE, text=True)
+        for _ in range(processes)
+    ]
+    return sum(float(process.communicate()[0]) for process in running)
+
+
+def settings(workers: Sequence[int], portable: bool) -> Iterator[tuple[str, int, Any]]:
+    """Yields each setting's name, its workers, and a context that gives Beam's arguments."""
     from tfx_registry.testing.beam_workers import DaskCluster, PortableRunner
 
-    yield "in memory", contextlib.nullcontext(IN_MEMORY)
+    yield IN_PROCESS, 1, contextlib.nullcontext(IN_MEMORY)
     for count in workers:
-        yield f"Dask, {count}", _args_of(DaskCluster(workers=count))
-    processes = [*IN_MEMORY, "--direct_running_mode=multi_processing"]
-    for count in (count for count in workers if count > 1):
-        yield (
-            f"multi_processing, {count}",
-            contextlib.nullcontext([*processes, f"--direct_num_workers={count}"]),
-        )
-    yield "portable, 1", _args_of(PortableRunner())
+        yield f"Dask, {count}", count, _args_of(DaskCluster(workers=count))
+    cores = os.cpu_count() or 1
+    if cores > 1:
+        processes = ["--direct_running_mode=multi_processing", f"--direct_num_workers={cores}"]
+        args = contextlib.nullcontext([*IN_MEMORY, *processes])
+        yield f"multi_processing, {cores}", cores, args
+    if portable:
+        yield "portable, 1", 1, _args_of(PortableRunner())
 
 
 @contextlib.contextmanager
@@ -178,22 +209,44 @@ def check(found: dict[str, float], expected: dict[str, float]) -> None:
         assert abs(found[key] - value) <= bound, (key, found[key], value)
 
 
-def row(
-    name: str, few: list[dict[str, Any]], many: list[dict[str, Any]], first: float
-) -> list[str]:
+@dataclass(frozen=True)
+class Measured:
+    """What was found with one setting, in each round.
+
+    Attributes:
+        workers: How many workers it has.
+        few: With few examples.
+        many: With all of them.
+    """
+
+    workers: int
+    few: list[dict[str, Any]] = field(default_factory=list)
+    many: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def divided(self) -> float:
+        """Seconds for the examples alone, without the start."""
+        return _median(self.many, "seconds") - _median(self.few, "seconds")
+
+
+def row(name: str, found: Measured, one_worker: float, machine: float) -> list[str]:
     """Makes a row of the table."""
-    median = statistics.median(one["seconds"] for one in many)
-    spread = ", ".join(f"{one['seconds']:.0f}" for one in many)
-    start = statistics.median(one["seconds"] for one in few)
     return [
         name,
-        f"{start:.1f}",
-        f"{median:.1f} ({spread})",
-        f"{first / median:.2f}",
-        f"{statistics.median(one['own'] for one in many):.1f}",
-        f"{statistics.median(one['mebibytes'] for one in few):.0f}",
-        f"{statistics.median(one['mebibytes'] for one in many):.0f}",
+        f"{_median(found.few, 'seconds'):.1f}",
+        f"{_median(found.many, 'seconds'):.1f}",
+        f"{found.divided:.1f}",
+        # With few examples on a busy machine the start hides the rest.
+        f"{one_worker / found.divided:.2f}" if found.divided > 0 else "-",
+        f"{machine:.2f}",
+        f"{_median(found.many, 'own'):.1f}",
+        f"{_median(found.few, 'mebibytes'):.0f}",
+        f"{_median(found.many, 'mebibytes'):.0f}",
     ]
+
+
+def _median(found: list[dict[str, Any]], key: str) -> float:
+    return float(statistics.median(one[key] for one in found))
 
 
 def main() -> None:
@@ -201,10 +254,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--examples", type=int, default=20_000)
+    parser.add_argument("--examples", type=int, default=16_000)
     parser.add_argument("--units", type=int, default=256, help="width of the model's layers")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--portable", action="store_true", help="Beam's job service, too")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--which", help=argparse.SUPPRESS)
     parser.add_argument("beam_args", nargs="*", help=argparse.SUPPRESS)
@@ -213,35 +267,46 @@ def main() -> None:
         sys.argv = sys.argv[:1]
         print(json.dumps(run_one(options.one, options.which, options.beam_args)))
         return
+    if options.examples < 2 * FEW:
+        parser.error(f"--examples is to be {2 * FEW} or more: a start takes {FEW}")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.update(_ONE_THREAD)
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_model(folder / "candidate", 1.0, options.units)
         write_model(folder / "baseline", -1.0, options.units)
         write_examples(folder / "few", FEW)
         write_examples(folder / "many", options.examples)
-        found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        found: dict[str, Measured] = {}
         for number in range(options.rounds):
-            for setting, context in settings(options.workers):
+            for setting, workers, context in settings(options.workers, options.portable):
+                kept = found.setdefault(setting, Measured(workers))
                 with context as beam_args:
-                    for which in ("few", "many"):
+                    for which, ones in (("few", kept.few), ("many", kept.many)):
                         one = measure(folder, which, beam_args)
                         sys.stderr.write(f"{number} {setting} {which} {one['seconds']:.1f} s\n")
-                        kept = found.setdefault(setting, {}).setdefault(which, [])
-                        kept.append(one)
-                        check(one["numbers"], found["in memory"][which][0]["numbers"])
-    first = statistics.median(one["seconds"] for one in found["in memory"]["many"])
+                        ones.append(one)
+                        first = getattr(found[IN_PROCESS], which)[0]
+                        check(one["numbers"], first["numbers"])
+    alone = at_once(1)
+    machine = {count: at_once(count) / alone for count in {one.workers for one in found.values()}}
     header = [
         "Beam workers",
         f"{FEW} examples, s",
-        f"{options.examples:,} examples, s (each)",
+        f"{options.examples:,} examples, s",
+        "the difference, s",
         "times faster",
+        "the machine gives",
         "own processor, s",
         f"memory with {FEW}, MiB",
         "memory with all, MiB",
     ]
-    rows = [row(name, sets["few"], sets["many"], first) for name, sets in found.items()]
+    # Where Dask with one worker is not asked for, the process itself is the one.
+    base = found.get("Dask, 1", found[IN_PROCESS]).divided
+    rows = [row(name, one, base, machine[one.workers]) for name, one in found.items()]
     print(report.table(header, rows))
+    print(f"\n{os.cpu_count()} cores, load average before: {load:.1f}")
 
 
 if __name__ == "__main__":
