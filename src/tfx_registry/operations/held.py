@@ -129,10 +129,11 @@ def hold(
         RegistryError: See `open_site` and `open_object_site`.
     """
     if isinstance(base, ObjectUrl):
-        from tfx_registry.operations.objects.held import hold_objects
+        from tfx_registry.operations.objects.held import HeldObjects
+        from tfx_registry.operations.objects.site import open_object_site
 
-        with hold_objects(registry, model, base, actor=actor) as stored:
-            yield stored
+        with open_object_site(registry, model, base, actor=actor) as stored:
+            yield HeldObjects(stored)
     else:
         with open_site(registry, model, base, actor=actor) as site:
             yield _HeldFiles(site)

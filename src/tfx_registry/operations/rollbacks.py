@@ -210,10 +210,11 @@ class Ways(Protocol):
 @contextmanager
 def _open(registry: ModelRegistry, model: str, base: Base, actor: str | None) -> Iterator[Ways]:
     if isinstance(base, ObjectUrl):
-        from tfx_registry.operations.objects.rollbacks import open_objects
+        from tfx_registry.operations.objects.rollbacks import RollbackOfObjects
+        from tfx_registry.operations.objects.site import open_object_site
 
-        with open_objects(registry, model, base, actor=actor) as stored:
-            yield stored
+        with open_object_site(registry, model, base, actor=actor) as stored:
+            yield RollbackOfObjects(stored)
     else:
         with open_site(registry, model, base, actor=actor) as site:
             yield _Files(site)

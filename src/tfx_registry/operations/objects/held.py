@@ -3,42 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tfx_registry.operations.held import Publication
 from tfx_registry.operations.objects.promotion import make_visible
 from tfx_registry.operations.objects.recovery import recover_objects
-from tfx_registry.operations.objects.site import ObjectSite, open_object_site
+from tfx_registry.operations.objects.site import ObjectSite
 from tfx_registry.records import Version
-from tfx_registry.registry import ModelRegistry
-from tfx_registry.serving.objects import ObjectUrl
 from tfx_registry.serving.receipts import Bytes
 
-__all__ = ["HeldObjects", "hold_objects"]
-
-
-@contextmanager
-def hold_objects(
-    registry: ModelRegistry, model: str, url: ObjectUrl, *, actor: str | None = None
-) -> Iterator[HeldObjects]:
-    """Holds a directory for a rollout; see `open_object_site`.
-
-    Args:
-        registry: The registry.
-        model: Name of the model.
-        url: Address of its serving base directory.
-        actor: Who acts.
-
-    Yields:
-        The directory.
-
-    Raises:
-        RegistryError: See `open_object_site`.
-    """
-    with open_object_site(registry, model, url, actor=actor) as site:
-        yield HeldObjects(site)
+__all__ = ["HeldObjects"]
 
 
 @dataclass(frozen=True)

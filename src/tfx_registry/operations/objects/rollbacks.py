@@ -6,8 +6,7 @@ if it is not visible any more, is copied inside the store before anything goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tfx_registry.operations.objects.recovery import (
@@ -15,36 +14,12 @@ from tfx_registry.operations.objects.recovery import (
     put_newer_away,
     recover_objects,
 )
-from tfx_registry.operations.objects.site import ObjectSite, open_object_site
+from tfx_registry.operations.objects.site import ObjectSite
 from tfx_registry.operations.rollbacks import changed, nowhere
 from tfx_registry.records import Deployment, Version
-from tfx_registry.registry import ModelRegistry
-from tfx_registry.serving.objects import ObjectUrl
 from tfx_registry.serving.receipts import Bytes
 
-__all__ = ["RollbackOfObjects", "open_objects"]
-
-
-@contextmanager
-def open_objects(
-    registry: ModelRegistry, model: str, url: ObjectUrl, *, actor: str | None = None
-) -> Iterator[RollbackOfObjects]:
-    """Holds a directory for a rollback; see `open_object_site`.
-
-    Args:
-        registry: The registry.
-        model: Name of the model.
-        url: Address of its serving base directory.
-        actor: Who acts.
-
-    Yields:
-        The directory.
-
-    Raises:
-        RegistryError: See `open_object_site`.
-    """
-    with open_object_site(registry, model, url, actor=actor) as site:
-        yield RollbackOfObjects(site)
+__all__ = ["RollbackOfObjects"]
 
 
 @dataclass(frozen=True)
