@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import os
 import re
 import shutil
 import sys
@@ -195,6 +196,14 @@ def test_a_digest_is_never_broken(place: Path, terminal: None, run) -> None:
     for command in (("show", LAST), ("served", MODEL, "--on", "2026-09-10")):
         out = run(*command, registry="sqlite:///registry.sqlite").out
         assert re.search(r"^(    |digest +)[0-9a-f]{64}$", out, re.MULTILINE)
+
+
+def test_a_terminal_that_does_not_know_its_size_is_taken_for_a_usual_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((0, 0)))
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True)
+    assert lines.screen_width() == WIDTH
 
 
 words = st.text(st.sampled_from("ab 企é/\x1b\n"), max_size=60)

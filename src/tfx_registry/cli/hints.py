@@ -16,7 +16,7 @@ __all__ = ["show_hint"]
 _HINTS = {
     "adopt": "tfx-registry status --serving-dir {serving_dir}",
     "approve": "tfx-registry promote {ref} --serving-dir DIR",
-    "archive": "tfx-registry history MODEL",
+    "archive": "tfx-registry show {ref}",
     "export": "tfx-registry --registry URI import {out}",
     "import": "tfx-registry fsck",
     "override": "tfx-registry promote {ref} --serving-dir DIR",

@@ -19,6 +19,8 @@ __all__ = ["counted", "facts", "say", "screen_width"]
 _GAP = 2
 #: By how much a fact is moved in that stands below its name.
 _INDENT = 4
+#: How wide a terminal is that does not know it.
+_USUAL = 80
 #: Narrower than this a line says nothing any more.
 _LEAST = 16
 
@@ -30,7 +32,10 @@ def counted(number: int, noun: str) -> str:
 
 def screen_width() -> int | None:
     """Returns how many characters a line may have; None in a pipe, which has no width."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    # Terminals of containers and of scripts may not know their size, and say 0.
+    return shutil.get_terminal_size().columns or _USUAL
 
 
 def say(text: str, *, indent: int = 0, hang: int = 0) -> None:
