@@ -58,7 +58,8 @@ def open_console(stream: IO[str]) -> Console:
         return Console(file=stream, width=_PLAIN_WIDTH, highlight=False)
     # rich would ask the process's own standard output, which is a file by now.
     columns, lines = os.get_terminal_size(stream.fileno())
-    return Console(file=stream, width=columns, height=lines, highlight=False)
+    # Terminals of containers may not know their size, and say 0.
+    return Console(file=stream, width=columns or 80, height=lines or 25, highlight=False)
 
 
 class ConsoleReporter:

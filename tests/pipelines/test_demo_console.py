@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import pty
 import sys
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,24 @@ def test_a_directory_with_a_space_is_quoted_in_the_commands() -> None:
     console.show_result(console.open_console(stream), DemoDirectory(Path("my demo")), result())
 
     assert "--registry 'sqlite:///my demo/metadata.sqlite' versions" in stream.getvalue()
+
+
+def test_a_terminal_that_does_not_know_its_size_is_taken_for_a_usual_one() -> None:
+    inner, outer = pty.openpty()
+    with os.fdopen(inner, "rb"), os.fdopen(outer, "w") as stream:
+        assert os.get_terminal_size(stream.fileno()).columns == 0
+        assert console.open_console(stream).width == 80
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_the_table_fits_the_terminal_and_loses_nothing(width: int) -> None:
+    stream = io.StringIO()
+    long = version(3, Verdict.PASSED, serving=("/s",), aliases=("production",))
+    console.show_versions(Console(file=stream, width=width), [long])
+    text = stream.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    for expected in ("serving, @production", "ada", "2026-01-02 03:04", "when (UTC)"):
+        assert expected in text
 
 
 def test_progress_in_a_pipe_is_plain_lines() -> None:
