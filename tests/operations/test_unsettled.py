@@ -76,6 +76,13 @@ def test_what_serves_does_not_lie_there(served) -> None:
     assert look(served, 4) == ""
 
 
+def test_where_nothing_lies_nothing_serves_instead(served) -> None:
+    """Then it counts whether the bytes are anywhere, which is asked elsewhere."""
+    for number in (1, 2, 3):
+        shutil.rmtree(served.base / str(number))
+    assert look(served, 4) == ""
+
+
 def test_a_directory_that_cannot_be_seen_from_here(served) -> None:
     """The gate may run on a machine where nothing, or an empty mount point, is in its place."""
     away = served.base.rename(served.folder / "away")

@@ -71,6 +71,8 @@ def _differs(head: Head, alias: str, place: str, candidate: int) -> str:
         present = list_version_directories(base)
     except OSError:
         return ""  # not for this user
+    if not present:
+        return ""  # nothing serves instead; where the bytes are gone is another question
     if now.number not in present:
         return (
             f"version {now.number} should serve in {place!r}, and does not lie there; run "
