@@ -2,7 +2,7 @@
 
 The collector looks at all objects of a process again and again while their number grows. The checks
 of a decision refer to no check, so it finds nothing, and takes the more time the more slices there
-are: without it, ten times the slices take ten times as long.
+are: without it, ten times the slices take about ten times as long.
 
 What is freed by its count of references is freed as ever. Cycles that other threads make meanwhile
 wait until the work is done, which is a second for 200,000 checks.
