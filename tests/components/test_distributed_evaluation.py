@@ -1,4 +1,4 @@
-"""The gate's evaluation by workers that are processes of their own: on Dask, and portable."""
+"""The gate's evaluation by workers that are processes: on Dask, portable, and Beam's own."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from tfx_registry.components.dask_workers import DaskWorkersRunner
 from tfx_registry.errors import InvalidInputError
 from tfx_registry.records import Verdict
 from tfx_registry.testing.beam_workers import DaskCluster, PortableRunner
+from tfx_registry.testing.outgoing import asked_for, watched
 from tfx_registry.testing.process import free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CONFIG = """
     model_specs { label_key: "label" }
@@ -34,6 +35,11 @@ CONFIG = """
     slicing_specs { feature_keys: "age" }
 """
 COUNT = "example_count"
+MULTI_PROCESSING = [
+    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+    "--direct_running_mode=multi_processing",
+    "--direct_num_workers=2",
+]
 BEAMS_OWN = "--runner=apache_beam.runners.dask.dask_runner.DaskRunner"
 
 
@@ -54,8 +60,20 @@ def numbers(evaluation: Path) -> dict[tuple[str, Any, str], float]:
     return found
 
 
-def test_the_same_numbers_and_the_same_decision_as_on_one_machine(
-    pipeline: Any, evaluated: Any, examples: Any, cluster: DaskCluster
+@pytest.fixture(params=["dask", "portable", "multi_processing"])
+def beam_args(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """What makes a component compute by workers."""
+    if request.param == "dask":
+        yield request.getfixturevalue("cluster").beam_args
+    elif request.param == "portable":
+        with PortableRunner() as portable:
+            yield portable.beam_args
+    else:
+        yield MULTI_PROCESSING
+
+
+def test_the_same_numbers_and_the_same_decision_as_in_memory(
+    pipeline: Any, evaluated: Any, examples: Any, beam_args: list[str]
 ) -> None:
     served = pipeline.register(evaluated.good)
     pipeline.gate(served, evaluated.good, evaluated.good_alone)
@@ -69,17 +87,13 @@ def test_the_same_numbers_and_the_same_decision_as_on_one_machine(
     expected = numbers(pipeline.evaluation)
     assert len(expected) == 2 * 3 * 3 + 3 * 3, "two models, three slices, and the differences"
     assert expected["candidate", (("age", "old"),), COUNT] == 20
-    with PortableRunner() as portable:
-        for beam_args in (cluster.beam_args, portable.beam_args):
-            _, there = pipeline.evaluate_and_gate(
-                version, evaluated.bad, beam_args=beam_args, **arguments
-            )
-            found = numbers(pipeline.evaluation)
-            assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
-            for key, value in expected.items():
-                assert key[2] != COUNT or found[key] == value
-            assert there.verdict is here.verdict is Verdict.BLOCKED
-            assert there.reasons == here.reasons
+    _, there = pipeline.evaluate_and_gate(version, evaluated.bad, beam_args=beam_args, **arguments)
+    found = numbers(pipeline.evaluation)
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    for key, value in expected.items():
+        assert key[2] != COUNT or found[key] == value
+    assert there.verdict is here.verdict is Verdict.BLOCKED
+    assert there.reasons == here.reasons
 
 
 def note(folder: Path) -> Any:
@@ -127,6 +141,23 @@ def test_all_of_a_pipeline_is_computed_and_all_workers_take_part(
     assert elements_in(folders["counts"]) == ["('even', 4)", "('odd', 4)"]
     parents = {int(file.name.partition("-")[0]) for file in folders["all"].iterdir()}
     assert parents == set(_pids(cluster).values()), "both Dask workers started one that worked"
+
+
+def test_processes_of_this_machine_take_part_and_nothing_is_asked_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, folder = tmp_path / "watch", tmp_path / "all"
+    folder.mkdir()
+    # The workers get their environment from this process.
+    monkeypatch.setenv("PYTHONPATH", watched(watch, os.environ)["PYTHONPATH"])
+    with beam.Pipeline(argv=MULTI_PROCESSING) as pipeline:
+        numbers = pipeline | beam.Create(range(8)) | beam.Reshuffle()
+        _ = numbers | beam.Map(note(folder))
+    assert elements_in(folder) == [str(x) for x in range(8)]
+    workers = {int(file.name.partition("-")[2]) for file in folder.iterdir()}
+    assert len(workers) == 2
+    assert os.getpid() not in workers
+    assert asked_for(watch) == []
 
 
 def _pids(cluster: DaskCluster) -> dict[str, int]:
