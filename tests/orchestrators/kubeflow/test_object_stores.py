@@ -71,6 +71,7 @@ def test_a_bucket_that_is_not_there_fails_the_task_and_is_named(
     assert "nowhere" in said
 
 
+@pytest.mark.e2e
 def test_artifacts_and_what_is_served_lie_in_a_bucket(
     penguin: Any, database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
