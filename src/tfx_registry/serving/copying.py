@@ -47,6 +47,9 @@ Progress = Callable[[int], None]
 DIRECTORY_MODE = 0o755  # the server usually runs as another user
 FILE_MODE = 0o644
 
+# Larger writes let the page cache look for larger runs of free pages, which can take several times
+# as long as the copy itself.
+_WRITE_BYTES = 64 << 10
 _FIRST_WRITEBACK_BYTES = 4 << 20
 _WRITEBACK_BYTES = 64 << 20
 _HASHED_BEHIND_BYTES = 32 << 20
@@ -182,7 +185,7 @@ class _Copier:
         size = begun = 0
         step = self._step()
         while True:
-            buffer = next_buffer()
+            buffer = next_buffer()[:_WRITE_BYTES]
             try:
                 count = syscalls.read_into(source, buffer)
             except OSError as error:
