@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfx_registry.errors import InvalidUriError
+from tfx_registry import ModelRegistry
+from tfx_registry.errors import InvalidInputError, InvalidUriError
 from tfx_registry.registry.uri import RegistryUri
 
 USERS = st.text(min_size=1, max_size=20).filter(
@@ -151,3 +153,10 @@ def test_what_is_malformed(text: str, why: str) -> None:
         RegistryUri.parse(text)
     assert why in caught.value.why
     assert "sqlite:///" in caught.value.todo
+
+
+def test_an_address_is_opened_and_not_taken_for_a_registry() -> None:
+    address: Any = "mysql://ada:secret@db/r"
+    with pytest.raises(InvalidInputError, match=r"ModelRegistry\.open\(uri\)") as caught:
+        ModelRegistry(address)
+    assert "secret" not in str(caught.value)

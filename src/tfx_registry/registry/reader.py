@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfx_registry import codec, names
 from tfx_registry.displays import EventList, HeadList, VersionList
-from tfx_registry.errors import NotFoundError
+from tfx_registry.errors import InvalidInputError, NotFoundError
 from tfx_registry.names import VersionRef
 from tfx_registry.records import Deployment, Head, Version
 from tfx_registry.registry.access import POLICY_LOG, AccessPolicy
@@ -32,7 +33,17 @@ class RegistryReader:
     """The reading half of `ModelRegistry`."""
 
     def __init__(self, store: Store) -> None:
-        """Reads from a store."""
+        """Reads from a store.
+
+        Raises:
+            InvalidInputError: It is an address; `open` takes those.
+        """
+        if isinstance(store, str | os.PathLike):
+            raise InvalidInputError(
+                "no registry was opened",
+                "the address of a registry is not the registry itself",
+                f"use {type(self).__name__}.open(uri)",
+            )
         self._store = store
 
     @classmethod
