@@ -25,11 +25,11 @@ from tfx_registry.errors import (
 )
 from tfx_registry.gate import normalize_location
 from tfx_registry.operations import ByConfig, Retention, Servers, promote_by_config, prune
-from tfx_registry.promotion import Promotion, check_is_there, promote
+from tfx_registry.promotion import Promotion, promote
 from tfx_registry.records import Verdict, Version
 from tfx_registry.registry import ModelRegistry
-from tfx_registry.serving import SmokeTest, base_directory
-from tfx_registry.serving.objects import destination_of, is_object_url
+from tfx_registry.serving import SmokeTest
+from tfx_registry.serving.objects import destination_of
 from tfx_registry.serving.sharing import share_tree
 
 __all__ = ["REGISTRY", "Executor"]
@@ -135,8 +135,6 @@ def _promote(
     text = exec_properties.get(BY_CONFIG)
     if not text:
         return promote(registry, version.model, version.number, base, **options)
-    if not is_object_url(base):
-        check_is_there(registry, version.model, base_directory(base))
     by = ByConfig.from_json(text)
     done = promote_by_config(
         registry, version.model, version.number, base, by.model_config,

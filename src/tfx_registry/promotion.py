@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfx_registry.errors import NotServedError, RefusedError, ServingDirectoryError
+from tfx_registry.errors import NotServedError, RefusedError
 from tfx_registry.keras_export import check_servable_format
 from tfx_registry.names import check_alias, model_key
+from tfx_registry.operations.bases import check_is_there
 from tfx_registry.operations.recovery import forget, recover
 from tfx_registry.operations.rollbacks import rollback
 from tfx_registry.operations.servers import Servers, check_servers
@@ -30,7 +31,7 @@ from tfx_registry.serving.receipts import write_receipt
 from tfx_registry.serving.status_client import ModelServer
 from tfx_registry.serving.verification import Before, look
 
-__all__ = ["Promotion", "check_is_there", "promote"]
+__all__ = ["Promotion", "promote"]
 
 _logger = logging.getLogger(__name__)
 
@@ -239,35 +240,6 @@ def check_loads_latest(registry: ModelRegistry, model: str, base: Path | ObjectU
             f"cannot promote {model!r} into {str(base)!r} alone",
             f"a rollout of version {begun.number}{by} is not finished there",
             "repeat it, or undo it with 'tfx-registry abort' or 'tfx-registry reconcile'",
-        )
-
-
-def check_is_there(registry: ModelRegistry, model: str, base: Path | ObjectUrl) -> None:
-    """Refuses a directory with nothing in it although a version should serve there.
-
-    Where a volume is not mounted, as in a container that was not given it, the directory would be
-    made anew: the version would be gone with the container, and the registry would say it serves.
-
-    Args:
-        registry: The registry.
-        model: Name of the model.
-        base: The serving base directory; an object store is not looked at.
-
-    Raises:
-        ServingDirectoryError: A version should serve there, and the directory is missing or empty.
-    """
-    serving = registry.head(model).deployments.get(str(base))
-    if serving is None or isinstance(base, ObjectUrl):
-        return
-    if base.is_dir() and any(base.iterdir()):
-        return
-    # What reconcile has found gone and could not bring back stands in nobody's way.
-    if str(base) not in registry.get(model, serving.number).removed_from:
-        raise ServingDirectoryError(
-            f"cannot publish into {str(base)!r}",
-            f"version {serving.number} of {model!r} should serve there, and nothing is there",
-            "mount its volume; where the volume is lost, let 'tfx-registry reconcile' bring back "
-            "what served, and run this again",
         )
 
 

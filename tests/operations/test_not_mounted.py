@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 
 import pytest
 
-from tfx_registry import promote, reconcile
-from tfx_registry.errors import ServingDirectoryError
+from tfx_registry import promote, reconcile, rollback
+from tfx_registry.errors import RefusedError, ServingDirectoryError
+from tfx_registry.operations import Servers, promote_by_config
 
 MODEL = "penguin"
 
@@ -31,6 +33,47 @@ def test_nothing_is_published_where_all_that_serves_is_gone(served, mount_point_
     away.rename(served.base)
     assert promote(served.registry, MODEL, 4, served.base).replaces == 3
     assert served.visible() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("mount_point_left", [True, False])
+@pytest.mark.parametrize("by_config", [True, False])
+def test_nothing_is_rolled_back_there_either(served, by_config, mount_point_left) -> None:
+    """A copy of the older version would be seen by no server, and the alias would have moved."""
+    config, servers = served.folder / "models.config", Servers(no_wait=True)
+    served.register()
+    served.decide(4)
+    if by_config:
+        for _ in range(2):  # servers that load the latest are told to stay with 3 first
+            with contextlib.suppress(RefusedError):
+                promote_by_config(served.registry, MODEL, 3, served.base, config, servers=servers)
+        assert served.registry.deployment(MODEL, str(served.base)).config is not None
+    away = served.base.rename(served.folder.parent / "away")
+    if mount_point_left:
+        served.base.mkdir()
+    before = served.kinds()
+    match = r"version 3 .*should serve there.*mount"
+    for to in (None, 1):
+        with pytest.raises(ServingDirectoryError, match=f"cannot roll back .*{match}"):
+            rollback(
+                served.registry, MODEL, served.base, to, reason="x",
+                servers=servers if by_config else None,
+            )  # fmt: skip
+    if by_config:
+        with pytest.raises(ServingDirectoryError, match=match):
+            promote_by_config(served.registry, MODEL, 4, served.base, config, servers=servers)
+    assert served.kinds() == before
+    assert served.base.exists() == mount_point_left
+    assert served.visible() == []
+    if mount_point_left:
+        served.base.rmdir()
+    away.rename(served.base)
+    for _ in range(2):
+        with contextlib.suppress(RefusedError):
+            rollback(
+                served.registry, MODEL, served.base, 2, reason="x",
+                servers=servers if by_config else None,
+            )  # fmt: skip
+    assert served.serving() == 2
 
 
 def test_a_directory_that_is_lost_goes_on_after_reconcile(served) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from tfx_registry.errors import ServingDirectoryError
 from tfx_registry.records import Deployment, Head
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving import base_directory
@@ -14,7 +15,7 @@ from tfx_registry.serving.model_config_file import ModelConfigFile
 from tfx_registry.serving.objects import ObjectUrl, ObjectView, is_object_url
 from tfx_registry.serving.objects.model_config import StoredModelConfig
 
-__all__ = ["AnySite", "Base", "base_of", "config_at", "exists", "lies_in"]
+__all__ = ["AnySite", "Base", "base_of", "check_is_there", "config_at", "exists", "lies_in"]
 
 #: A serving base directory. `str(base)` is how the registry names it, `base / "3"` a version in it.
 Base = Path | ObjectUrl
@@ -52,6 +53,41 @@ def lies_in(base: Base, number: int, *, loadable: bool = False) -> bool:
 def exists(base: Base) -> bool:
     """Tells whether a directory is there to be held; in a store it always is."""
     return isinstance(base, ObjectUrl) or base.exists()
+
+
+def check_is_there(
+    registry: ModelRegistry, model: str, base: Base, *, action: str = "publish into"
+) -> None:
+    """Refuses a directory with nothing in it although a version should serve there.
+
+    Where a volume is not mounted, as in a container that was not given it, the directory would be
+    made anew: the version would be gone with the container, and the registry would say it serves.
+
+    Args:
+        registry: The registry.
+        model: Name of the model.
+        base: The serving base directory; an object store is not looked at.
+        action: What is about to be done, for the message.
+
+    Raises:
+        ServingDirectoryError: A version should serve there, and the directory is missing or empty.
+    """
+    serving = registry.head(model).deployments.get(str(base))
+    if serving is None or isinstance(base, ObjectUrl):
+        return
+    try:
+        if base.is_dir() and any(base.iterdir()):
+            return
+    except OSError:
+        return  # not for this user, which is said as soon as it is held
+    # What reconcile has found gone and could not bring back stands in nobody's way.
+    if str(base) not in registry.get(model, serving.number).removed_from:
+        raise ServingDirectoryError(
+            f"cannot {action} {str(base)!r}",
+            f"version {serving.number} of {model!r} should serve there, and nothing is there",
+            "mount its volume; where the volume is lost, let 'tfx-registry reconcile' bring back "
+            "what served, and run this again",
+        )
 
 
 def config_at(path: str | os.PathLike[str]) -> type[ModelConfigDocument]:

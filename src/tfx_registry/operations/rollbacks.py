@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tfx_registry.errors import ConflictError, IntegrityError, InvalidInputError, RefusedError
-from tfx_registry.operations.bases import Base, base_of
+from tfx_registry.operations.bases import Base, base_of, check_is_there
 from tfx_registry.operations.recovery import known_numbers, put_newer_away, recover
 from tfx_registry.operations.rollouts import roll_back_by_config
 from tfx_registry.operations.servers import Servers, check_servers
@@ -102,7 +102,7 @@ def rollback(
         IntegrityError: Its bytes were changed, or are nowhere to be found.
         ConflictError: `to` is None, and what serves has just changed, or servers load a version of
             which the registry does not say that it serves.
-        ServingDirectoryError: The directory cannot be changed.
+        ServingDirectoryError: The directory cannot be changed, or should not be empty.
         NotServedError: It was rolled back, and a server does not serve the version (yet).
     """
     if not reason.strip():
@@ -111,6 +111,7 @@ def rollback(
         )
     base = base_of(serving_dir)
     before = registry.deployment(model, str(base))
+    check_is_there(registry, model, base, action=f"roll back {model!r} in")
     if before.config is not None:
         moved = roll_back_by_config(
             registry, model, base, to, reason=reason, servers=servers, actor=actor,

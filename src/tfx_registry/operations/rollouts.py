@@ -33,7 +33,7 @@ from tfx_registry.errors import (
 )
 from tfx_registry.keras_export import check_servable_format
 from tfx_registry.names import check_alias
-from tfx_registry.operations.bases import Base, base_of
+from tfx_registry.operations.bases import Base, base_of, check_is_there
 from tfx_registry.operations.config_entry import find_target, write_entry
 from tfx_registry.operations.held import hold
 from tfx_registry.operations.rollout_steps import RolloutSteps
@@ -172,10 +172,12 @@ def promote_by_config(
         ConflictError: Something else was done in the directory meanwhile.
         IntegrityError: Bytes are not those that were registered.
         InvalidModelError: The version is no SavedModel.
-        ServingDirectoryError: The directory or the file cannot be written.
+        ServingDirectoryError: The directory or the file cannot be written, or the directory should
+            not be empty.
     """
     check_alias(alias)
     base = base_of(serving_dir)
+    check_is_there(registry, model, base)
     servers = servers or Servers()
     head = registry.head(model)
     target = find_target(
