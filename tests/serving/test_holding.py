@@ -199,6 +199,26 @@ def test_nothing_that_lay_there_is_given_away(
         assert str(state / "lock") not in given
 
 
+def test_no_directory_of_root_is_given_away_through_a_link(
+    tmp_path: Path, given: dict[str, tuple[int, int]]
+) -> None:
+    """The owner may put a link in the place of what root has made, before root opens it."""
+    elsewhere, above = tmp_path / "etc", tmp_path / "staging"
+    for folder in (elsewhere, above):
+        (folder / "variables").mkdir(parents=True)
+        given[str(folder)] = (1000, 100)
+    above.rename(tmp_path / "away")
+    above.symlink_to(elsewhere)
+    ownership.give_directory(above / "variables")
+    assert str(elsewhere / "variables") not in given
+    (elsewhere / "variables" / "file").touch()
+    ownership.give_directory(elsewhere / "variables")
+    assert str(elsewhere / "variables") not in given, "it was not just made"
+    (elsewhere / "variables" / "file").unlink()
+    ownership.give_directory(elsewhere / "variables")
+    assert given.pop(str(elsewhere / "variables")) == (1000, 100)
+
+
 def test_what_this_user_may_not_change_says_whose_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

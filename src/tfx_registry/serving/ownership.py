@@ -22,6 +22,9 @@ _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 def give_directory(path: Path) -> None:
     """Gives a directory that was just made to the owner of the one that it lies in.
 
+    That owner may meanwhile have put a link in the place of the one above. So what was opened must
+    lie in the directory that was looked at, and be empty and root's own.
+
     Args:
         path: The directory.
 
@@ -33,7 +36,9 @@ def give_directory(path: Path) -> None:
         return
     descriptor = syscalls.open_file(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        syscalls.give(descriptor, owner.st_uid, owner.st_gid)
+        own = syscalls.fstat(descriptor).st_uid == 0 and not os.listdir(descriptor)  # noqa: PTH208 - no path
+        if own and os.path.samestat(os.stat("..", dir_fd=descriptor), owner):
+            syscalls.give(descriptor, owner.st_uid, owner.st_gid)
     finally:
         syscalls.close(descriptor)
 
