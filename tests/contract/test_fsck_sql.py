@@ -46,6 +46,14 @@ def replace(kind: str, which: str, old: str, new: str) -> str:
     )
 
 
+def rot(kind: str, which: str, old: str) -> str:
+    """Replaces text in the record of a node by a byte that is no UTF-8."""
+    return (
+        f"UPDATE {kind}Property SET string_value = replace(string_value, '{old}',"
+        f" CAST(x'ff' AS TEXT)) WHERE {kind}_id = {which} AND name LIKE 'record%';"
+    )
+
+
 def chunk(kind: str, which: str, name: str) -> str:
     """Deletes one piece of a long record."""
     return f"DELETE FROM {kind}Property WHERE {kind}_id = {which} AND name = '{name}';"
@@ -116,6 +124,8 @@ CASES = {
         chunk("Execution", E1, "record.1"), "event.unreadable event 1", "all"),
     "event cut in the middle": Case(
         chunk("Execution", E1, "record"), "event.unreadable event 1", "all"),
+    "event with a byte that is no text": Case(
+        rot("Execution", E4, "gate"), "event.unreadable event 4", "all"),
     "payload edited": Case(
         replace("Execution", E3, "birds", "bards"),
         "event.edited event 3, version.differs version 3", "all"),
@@ -155,6 +165,8 @@ CASES = {
     # The state: rebuilt from the log
     "head removed": Case(delete("Context", HEAD), "head.missing head"),
     "head without a record": Case(chunk("Context", HEAD, "record"), "head.unreadable head"),
+    "head with a byte that is no text": Case(
+        rot("Context", HEAD, "champion"), "head.unreadable head"),
     "alias to nowhere": Case(
         replace("Context", HEAD, '"champion":3', '"champion":99'), "head.aliases head"),
     "deployment edited": Case(
@@ -166,6 +178,8 @@ CASES = {
         chunk("Artifact", V2, "record"), "version.unreadable version 2"),
     "version cut at its end": Case(
         chunk("Artifact", V2, "record.1"), "version.unreadable version 2"),
+    "version with a byte that is no text": Case(
+        rot("Artifact", V2, "birds"), "version.unreadable version 2"),
     "version edited": Case(
         replace("Artifact", V1, "birds", "bards"), "version.differs version 1"),
     "digest beside the version edited": Case(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import re
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tfx_registry.records import Origin, Version
 from tfx_registry.registry import mlmd_slim
 from tfx_registry.registry.mlmd_store import MlmdStore
 from tfx_registry.registry.mlmd_text import forget_versions, write_record
+from tfx_registry.registry.uri import RegistryUri
 from tfx_registry.registry.version_text import SHORT_FIELDS
 
 #: More than are read at once.
@@ -90,6 +93,30 @@ def test_one_damaged_record_is_named_and_hides_no_other(
 def short_fields(version: Version) -> dict[str, object]:
     names = (*SHORT_FIELDS, "state", "uri", "run_id", "ref")
     return {name: getattr(version, name) for name in names}
+
+
+def test_a_record_with_a_byte_that_is_no_text_is_named(
+    new_uri: Callable[[str], str], plain_model: Path
+) -> None:
+    """As on a disk that rots; protobuf hands such text over as bytes."""
+    uri = new_uri("sqlite")
+    with ModelRegistry.open(uri) as registry:
+        fill(registry, plain_model)
+    with contextlib.closing(sqlite3.connect(RegistryUri.parse(uri).path)) as database, database:
+        changed = database.execute(
+            "UPDATE ArtifactProperty SET string_value ="
+            " replace(string_value, '\"actor\"', CAST(x'ff' AS TEXT)) WHERE name = 'record' AND"
+            " artifact_id = (SELECT id FROM Artifact WHERE external_id = ?)",
+            ["tfx_registry:v:penguin@7"],
+        )
+        assert changed.rowcount == 1
+    with ModelRegistry.open(uri) as registry:
+        listed = registry.list_versions("penguin")
+        others = [version for at, version in enumerate(listed) if at != COUNT - 7]
+        assert all(version.actor for version in others)
+        for look in (lambda: listed[COUNT - 7].actor, lambda: registry.get("penguin", 7)):
+            with pytest.raises(IntegrityError, match=r"cannot read version 7 of 'penguin'.*fsck"):
+                look()
 
 
 def test_what_a_list_shows_is_what_all_of_the_record_says(

@@ -79,7 +79,10 @@ class _Record:
     def read_short(self) -> dict[str, Any] | None:
         """See `unread.Record`."""
         for before in filter(None, map(_FIRST.match, self._artifact.custom_properties)):
-            text = str(before.string[before.end() :], "utf-8")
+            try:
+                text = str(before.string[before.end() :], "utf-8")
+            except UnicodeDecodeError:
+                return None  # reading all of it says so
             return read_short(decode_text(text) if "~" in text else text)
         return None
 

@@ -99,16 +99,28 @@ def read_record(node: Any) -> Any:
 
 
 def read_text(node: Any) -> str:
-    """Returns the text of the record of a node, "" where there is none."""
+    """Returns the text of the record of a node, "" where there is none.
+
+    Bytes that are no UTF-8 any more, as on a disk that rots, become a control character, which no
+    record holds: so what reads the text finds it damaged.
+    """
     properties = node.custom_properties
     first = properties.get(RECORD)
-    text: str = first.string_value if first is not None else ""
+    text = _piece(first) if first is not None else ""
     if _SECOND in properties:
         number = 1
         while (key := f"{RECORD}.{number}") in properties:
-            text += properties[key].string_value
+            text += _piece(properties[key])
             number += 1
     return decode_text(text) if "~" in text else text
+
+
+def _piece(value: Any) -> str:
+    # Of what is no UTF-8 protobuf returns the bytes.
+    found: str | bytes = value.string_value
+    if isinstance(found, bytes):
+        return found.decode("utf-8", "replace").replace("\ufffd", "\x00")
+    return found
 
 
 def read_version(node: Any) -> Version:
