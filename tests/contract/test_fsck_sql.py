@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tfx_registry import ModelRegistry, codec
+from tfx_registry.errors import IntegrityError
 from tfx_registry.records import LineageSource, Metric, Verdict
 from tfx_registry.registry.events import Decided
 
@@ -314,3 +315,31 @@ def test_damage_by_sql(damaged: Callable[[str], ModelRegistry], template: Path, 
                 assert everything(registry) == everything(whole)
                 sources = [edge.role for edge in registry.lineage("penguin", 3).edges]
                 assert sources == [edge.role for edge in whole.lineage("penguin", 3).edges]
+
+
+@pytest.mark.parametrize("name", ["head with a byte that is no text", "head without a record"])
+def test_a_damaged_head_is_named_with_what_mends_it(
+    damaged: Callable[[str], ModelRegistry], name: str
+) -> None:
+    with damaged(CASES[name].sql) as registry:
+        for look in (registry.list_models, lambda: registry.head("penguin")):
+            with pytest.raises(IntegrityError, match=r"the head of 'penguin'.*fsck penguin"):
+                look()
+        registry.fsck("penguin", repair=True)
+        assert registry.head("penguin").latest == 3
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        CASES["event with a byte that is no text"].sql,
+        CASES["event without a record"].sql,
+        replace("Execution", E4, '"kind":', '"sort":'),
+        replace("Execution", E4, '"kind":"', '"kind":"of-a-newer-release-'),
+    ],
+)
+def test_a_damaged_event_is_named(damaged: Callable[[str], ModelRegistry], sql: str) -> None:
+    with damaged(sql) as registry:
+        assert registry.get("penguin", 2).number == 2
+        with pytest.raises(IntegrityError, match=r"event 4 of 'penguin'.*fsck penguin"):
+            registry.history("penguin")

@@ -8,6 +8,7 @@ unique name `op:<token>`.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import operator
 import threading
@@ -61,6 +62,7 @@ _CHANGED_AT_ONCE = 16
 #: So many look-ups of digests may come to nothing before they are forgotten.
 _UNUSED_CONTENTS = 64
 _DELETED = pb.Artifact.DELETED
+_DECODE_HEAD = functools.partial(codec.decode, Head)
 
 _NODE_TYPES = (
     (EVENT_TYPE, "execution", pb.ExecutionType),
@@ -138,14 +140,14 @@ class MlmdStore:
         events = []
         for ids in _batches([_event_id(model, seq) for seq in range(first, last + 1)]):
             found = self._find("executions", ids)
-            events += [Event.from_json(read_record(node)) for node in found]
+            events += [read_record(node, Event.from_json) for node in found]
         return sorted(events, key=lambda event: event.seq)
 
     def find_operation(self, model: str, token: str) -> Event | None:
         """See `store.Store`."""
         name = _operation_name(model, token)
         node = self._session.read(lambda s: s.get_execution_by_type_and_name(EVENT_TYPE, name))
-        return Event.from_json(read_record(node)) if node is not None else None
+        return read_record(node, Event.from_json) if node is not None else None
 
     def find_digest(self, model: str, digest: str) -> int | None:
         """See `store.Store`."""
@@ -382,7 +384,7 @@ class MlmdStore:
 
 
 def _head(node: Any) -> Head:
-    return codec.decode(Head, read_record(node))
+    return read_record(node, _DECODE_HEAD)
 
 
 def _model_id(model: str) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from tfx_registry import codec
+from tfx_registry.errors import IntegrityError
 from tfx_registry.records import Version
 from tfx_registry.registry.unread import read_now
 
@@ -31,6 +32,8 @@ __all__ = [
     "write_record",
     "write_text",
 ]
+
+T = TypeVar("T")
 
 #: Custom property that holds the JSON record; what does not fit follows in `record.1`, ...
 RECORD = "record"
@@ -93,9 +96,26 @@ def write_text(node: Any, text: str) -> None:
         node.custom_properties[key].string_value = chunk
 
 
-def read_record(node: Any) -> Any:
-    """Returns the record of a node as JSON value."""
-    return codec.loads(read_text(node))
+def read_record(node: Any, make: Callable[[Any], T]) -> T:
+    """Returns what the record of an event or of a head says.
+
+    Args:
+        node: The node.
+        make: Makes it of the JSON value.
+
+    Raises:
+        IntegrityError: The record is none.
+    """
+    try:
+        return make(codec.loads(read_text(node)))
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        _, _, key = node.external_id.removeprefix("tfx_registry:").partition(":")
+        model, _, number = key.partition("#")
+        raise IntegrityError(
+            f"cannot read {f'event {number}' if number else 'the head'} of {model!r}",
+            f"its record is damaged: {error}",
+            f"see what is wrong, and whether the log can mend it, with 'tfx-registry fsck {model}'",
+        ) from error
 
 
 def read_text(node: Any) -> str:
