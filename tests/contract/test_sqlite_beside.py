@@ -83,6 +83,15 @@ def test_what_a_killed_maker_left_is_taken_away(path: Path, plain_model: Path) -
     assert another.exists()
 
 
+def test_a_name_that_somebody_gave_it_is_not_taken_away(path: Path, plain_model: Path) -> None:
+    register(path, plain_model)
+    kept = path.with_name(".r.sqlite.before-upgrade")
+    os.link(path, kept)
+    with pytest.raises(StoreUnavailableError, match="hard links"):
+        register(path, plain_model)
+    assert kept.samefile(path)
+
+
 def test_a_log_that_a_killed_process_left_is_read(left: Path, plain_model: Path) -> None:
     assert latest(left) == 1
     assert register(left, plain_model) == 2

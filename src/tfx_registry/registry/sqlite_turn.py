@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 _TURN_SECONDS = 10.0
+#: How names of drafts end: what `make_file` gets from `secrets.token_hex`.
+_DRAFT = "[0-9a-f]" * 16
 
 
 class Busy(Exception):  # noqa: N818 - not an error: the caller tries again
@@ -123,7 +125,7 @@ def _check_one_name(path: Path) -> None:
 
 def _without_drafts(path: Path, found: os.stat_result) -> os.stat_result:
     """Takes away what `make_file` leaves if it is killed when a file has just got its name."""
-    for draft in path.parent.glob(f".{glob.escape(path.name)}.*"):
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.{_DRAFT}"):
         with contextlib.suppress(OSError):
             if draft.lstat().st_ino == found.st_ino:
                 draft.unlink()
