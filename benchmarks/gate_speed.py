@@ -7,7 +7,7 @@ A policy has a value and a change threshold for each of ten metrics, on the whol
 each slice: 20 checks for each slice. Times are those of `tfx_registry.gate.decide` in a warm
 process, and of `GateReport.to_json`. Wall time says what a user waits; processor time says the same
 on a machine that does something else as well. The result for --tfma is made by TFMA on Beam once
-and kept in benchmarks/results/.
+and kept in benchmarks/results/, and with it a copy that has an interval beside each number.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import dataclasses
 import gc
 import os
 import random
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -158,6 +159,29 @@ def tfma_result(slices: int) -> Path:
     return folder
 
 
+def with_intervals(result: Path) -> Path:
+    """Returns a copy of a TFMA result that has an interval beside each number."""
+    import tensorflow as tf
+    import tensorflow_model_analysis as tfma
+
+    folder = result.with_name(f"{result.name}_intervals")
+    if (folder / "eval_config.json").exists():
+        return folder
+    folder.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(folder / "metrics-00000-of-00001.tfrecord")) as writer:
+        for record in tfma.load_metrics(str(result)):
+            for pair in record.metric_keys_and_values:
+                if pair.value.WhichOneof("type") == "double_value":
+                    made, beside = around(pair.value.double_value.value), pair.confidence_interval
+                    beside.lower_bound.double_value.value = made.lower
+                    beside.upper_bound.double_value.value = made.upper
+                    beside.standard_error.double_value.value = made.standard_error
+                    beside.degrees_of_freedom.value = made.degrees_of_freedom
+            writer.write(record.SerializeToString())
+    shutil.copy(result / "eval_config.json", folder)
+    return folder
+
+
 TFMA_METRICS = (
     "ExampleCount", "AUC", "AUCPrecisionRecall", "BinaryAccuracy", "Precision", "Recall",
     "MeanLabel", "MeanPrediction", "Calibration", "BinaryCrossEntropy", "MeanSquaredError",
@@ -165,29 +189,42 @@ TFMA_METRICS = (
 
 
 def reading(slices: int, rounds: int) -> list[list[str]]:
-    """Measures reading a TFMA result, and deciding on it."""
+    """Measures reading a TFMA result, deciding on it, and both together."""
+    result = tfma_result(slices)
+    rows = reading_of(result, "no intervals", ("point",), rounds)
+    return rows + reading_of(with_intervals(result), "intervals", ("point", "bound"), rounds)
+
+
+def reading_of(folder: Path, what: str, confidences: Sequence[str], rounds: int) -> list[list[str]]:
+    """Measures the same of one result."""
     from tfx_registry.components.version_gate.tfma_results import load_evaluation
 
-    folder = str(tfma_result(slices))
-    wall, processor = measure(lambda: load_evaluation(folder), rounds)
-    found = load_evaluation(folder)
-    assert found.candidate is not None
-    assert found.baseline is not None
-    # Predictions were evaluated, no models, so nothing has bytes to compare.
-    candidate = dataclasses.replace(found.candidate, manifest="c")
-    baseline = dataclasses.replace(found.baseline, manifest="b")
-    found = dataclasses.replace(found, candidate=candidate, baseline=baseline)
+    def load() -> Evaluation:
+        found = load_evaluation(str(folder))
+        assert found.candidate is not None
+        assert found.baseline is not None
+        # Predictions were evaluated, no models, so nothing has bytes to compare.
+        candidate = dataclasses.replace(found.candidate, manifest="c")
+        baseline = dataclasses.replace(found.baseline, manifest="b")
+        return dataclasses.replace(found, candidate=candidate, baseline=baseline)
+
+    def row(doing: str, of: str, call: Callable[[], object]) -> list[str]:
+        wall, processor = measure(call, rounds)
+        return [doing, of, milliseconds(wall), f"{processor * 1e3:.3g}"]
+
+    found = load()
     metrics = sorted({m.name for row in found.numbers.values() for m in row})
-    rules = policy(names=[name for name in metrics if name != "example_count"])
-    report = decide(rules, found, SITUATION)
-    deciding, least = measure(lambda: decide(rules, found, SITUATION), rounds)
-    numbers = sum(map(len, found.numbers.values()))
-    return [
-        ["read the result", f"{numbers:,} numbers of each model", milliseconds(wall),
-         f"{processor * 1e3:.3g}"],
-        ["decide on it", f"{len(report.checks):,} checks", milliseconds(deciding),
-         f"{least * 1e3:.3g}"],
-    ]  # fmt: skip
+    count = sum(map(len, found.numbers.values()))
+    rows = [row("read it", f"{count:,} numbers of each model, {what}", load)]
+    for confidence in confidences:
+        rules = policy(confidence, [name for name in metrics if name != "example_count"])
+        checks = f"{len(decide(rules, found, SITUATION).checks):,} checks, {what}"
+        deciding = f"by {confidence}"
+        rows += [
+            row(f"decide {deciding}", checks, lambda r=rules: decide(r, found, SITUATION)),
+            row(f"both, {deciding}", checks, lambda r=rules: decide(r, load(), SITUATION)),
+        ]
+    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ examples were weighted, so that one number would hide the other.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,38 +18,18 @@ from tfx_registry.gate import Interval, IntervalKind, MetricId
 from tfx_registry.gate.evaluation import CrossSliceKey
 from tfx_registry.records import SliceKey
 
-__all__ = ["Numbers", "parse_records"]
+__all__ = [
+    "TFMA_LEVEL",
+    "MessageParser",
+    "Numbers",
+    "cross_slice_key_of",
+    "number_of",
+    "parse_records",
+    "slice_key_of",
+]
 
 #: The confidence level of every interval that TFMA computes (its utils/math_util.py).
 TFMA_LEVEL = 0.95
-
-
-class Intervals(Mapping[MetricId, Interval]):
-    """Confidence intervals of a slice, read when they are asked for.
-
-    Reading one takes as long as reading five numbers, and most rules ask for none.
-    """
-
-    __slots__ = ("_found",)
-
-    def __init__(self) -> None:
-        self._found: dict[MetricId, Any] = {}
-
-    def put(self, metric: MetricId, interval: Any) -> None:
-        """Keeps the interval of a metric, as TFMA's message or as it is."""
-        self._found[metric] = interval
-
-    def __getitem__(self, metric: MetricId) -> Interval:
-        found = self._found[metric]
-        if not isinstance(found, Interval):
-            found = self._found[metric] = _interval(found)
-        return found
-
-    def __iter__(self) -> Iterator[MetricId]:
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
 
 
 @dataclass
@@ -64,9 +44,9 @@ class Numbers:
     """
 
     values: dict[SliceKey, dict[MetricId, float]] = field(default_factory=dict)
-    intervals: dict[SliceKey, Intervals] = field(default_factory=dict)
+    intervals: dict[SliceKey, dict[MetricId, Interval]] = field(default_factory=dict)
     cross_values: dict[CrossSliceKey, dict[MetricId, float]] = field(default_factory=dict)
-    cross_intervals: dict[CrossSliceKey, Intervals] = field(default_factory=dict)
+    cross_intervals: dict[CrossSliceKey, dict[MetricId, Interval]] = field(default_factory=dict)
 
 
 def parse_records(records: Iterable[Any]) -> tuple[dict[str, Numbers], dict[str, Numbers]]:
@@ -82,31 +62,47 @@ def parse_records(records: Iterable[Any]) -> tuple[dict[str, Numbers], dict[str,
     Raises:
         ValueError: One number stands twice, or TFMA noted an error instead of metrics.
     """
-    parser = _Parser()
+    parser = MessageParser()
     for record in records:
         parser.add(record)
     return parser.models, parser.differences
 
 
-class _Parser:
-    """Reads records one after the other. Most time goes here: see benchmarks/gate_speed.py."""
+class MessageParser:
+    """Reads records one after the other.
+
+    Attributes:
+        models: The numbers so far, by the name of the model.
+        differences: The differences to the baseline so far, by the name of the compared model.
+    """
 
     def __init__(self) -> None:
+        """Begins with no numbers."""
         self.models: dict[str, Numbers] = {}
         self.differences: dict[str, Numbers] = {}
         # Slices have the same keys, in the same order: each is read once, then recognised.
         self._keys: list[tuple[Any, Numbers, MetricId]] = []
 
     def add(self, record: Any) -> None:
+        """Reads a record.
+
+        Args:
+            record: The `MetricsForSlice` message.
+
+        Raises:
+            ValueError: One number stands twice, or TFMA noted an error instead of metrics.
+        """
         for name, value in record.metrics.items():
             if value.WhichOneof("type") == "debug_message":
                 raise ValueError(f"TFMA noted {name}: {value.debug_message}"[:300])
         crossed = record.WhichOneof("slicing_spec_oneof") == "cross_slice_key"
         slice_key: Any = (
-            _cross_slice_key(record.cross_slice_key) if crossed else _slice_key(record.slice_key)
+            cross_slice_key_of(record.cross_slice_key)
+            if crossed
+            else slice_key_of(record.slice_key)
         )
         for place, pair in enumerate(record.metric_keys_and_values):
-            number, interval = _number(pair)
+            number, interval = number_of(pair)
             if number is None:
                 continue
             numbers, metric = self._find(place, pair.key)
@@ -117,19 +113,27 @@ class _Parser:
             row[metric] = number
             if interval is not None:
                 intervals: Any = numbers.cross_intervals if crossed else numbers.intervals
-                intervals.setdefault(slice_key, Intervals()).put(metric, interval)
+                intervals.setdefault(slice_key, {})[metric] = interval
 
     def _find(self, place: int, key: Any) -> tuple[Numbers, MetricId]:
         if place < len(self._keys) and self._keys[place][0] == key:
             return self._keys[place][1:]
-        tables = self.differences if key.is_diff else self.models
-        numbers = tables.setdefault(str(key.model_name), Numbers())
-        found = (key, numbers, _metric_id(key))
+        found = (key, *self.place_of(key))
         self._keys[place : place + 1] = [found]
         return found[1:]
 
+    def place_of(self, key: Any) -> tuple[Numbers, MetricId]:
+        """Returns the table that a number belongs to, and its name in there.
 
-def _slice_key(key: Any) -> SliceKey:
+        Args:
+            key: The `MetricKey` message.
+        """
+        tables = self.differences if key.is_diff else self.models
+        return tables.setdefault(str(key.model_name), Numbers()), _metric_id(key)
+
+
+def slice_key_of(key: Any) -> SliceKey:
+    """Reads a `SliceKey` message."""
     pairs = []
     for single in key.single_slice_keys:
         value = getattr(single, single.WhichOneof("kind"))
@@ -138,8 +142,9 @@ def _slice_key(key: Any) -> SliceKey:
     return tuple(sorted(pairs))
 
 
-def _cross_slice_key(key: Any) -> CrossSliceKey:
-    return _slice_key(key.baseline_slice_key), _slice_key(key.comparison_slice_key)
+def cross_slice_key_of(key: Any) -> CrossSliceKey:
+    """Reads a `CrossSliceKey` message."""
+    return slice_key_of(key.baseline_slice_key), slice_key_of(key.comparison_slice_key)
 
 
 def _metric_id(key: Any) -> MetricId:
@@ -153,16 +158,22 @@ def _metric_id(key: Any) -> MetricId:
     return MetricId(key.name, key.output_name, ",".join(sub_key), aggregation, weighting)
 
 
-def _number(pair: Any) -> tuple[float | None, Any]:
+def number_of(pair: Any) -> tuple[float | None, Interval | None]:
     """Reads a point value and its interval.
 
     TFMA writes the interval beside the value. Results of older releases hold both in one value,
     as a bounded value or as a t distribution.
+
+    Args:
+        pair: The `MetricKeyAndValue` message.
+
+    Returns:
+        The value, None where it is no number; its interval, None where there is none.
     """
     value = pair.value
     kind = value.WhichOneof("type")
     if kind == "double_value":
-        interval = pair.confidence_interval if pair.HasField(_INTERVAL) else None
+        interval = _interval(pair.confidence_interval) if pair.HasField(_INTERVAL) else None
         return value.double_value.value, interval
     if kind == "bounded_value":
         bounded = value.bounded_value

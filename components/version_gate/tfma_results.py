@@ -7,15 +7,16 @@ import hashlib
 import json
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.writers import eval_config_writer
 
+from tfx_registry import tfrecord
 from tfx_registry.components import places
-from tfx_registry.components.version_gate.tfma_records import Numbers, parse_records
+from tfx_registry.components.version_gate.tfma_bytes import parse_serialized
+from tfx_registry.components.version_gate.tfma_records import Numbers
 from tfx_registry.errors import InvalidInputError, InvalidModelError
 from tfx_registry.gate import DataIdentity, EvaluatedModel, Evaluation
 
@@ -96,7 +97,7 @@ def _load(
         if config is None:
             return Evaluation(location)
         _check_shards(files)
-        models, differences = parse_records(tfma.load_metrics(folder))
+        models, differences = parse_serialized(_records(folder))
         facts = _Facts.read(folder, files, created_at)
     except Exception as error:
         raise _unreadable(location, f"{type(error).__name__}: {error}") from error
@@ -224,6 +225,15 @@ def _files(location: str) -> list[str]:
         below = folder[len(location) :].strip("/")
         found += [posixpath.join(below, name) for name in names]
     return sorted(found)
+
+
+def _records(folder: str) -> Iterator[bytes]:
+    """Reads the records of the files that `tfma.load_metrics` reads; their checksums must fit."""
+    files = tf.io.gfile.glob(posixpath.join(folder, "metrics*.tfrecord"))
+    # Older releases wrote no suffix.
+    for file in files or tf.io.gfile.glob(posixpath.join(folder, "metrics*")):
+        with tf.io.gfile.GFile(file, "rb") as stream:
+            yield from tfrecord.parse_records(stream.read())
 
 
 def _check_shards(files: Iterable[str]) -> None:

@@ -65,6 +65,13 @@ def cut_metrics(result: Path) -> None:
     file.write_bytes(file.read_bytes()[:-7])
 
 
+def flip_a_bit(result: Path) -> None:
+    file = metrics_file(result)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
 def lose_metrics(result: Path) -> None:
     metrics_file(result).unlink()
 
@@ -117,7 +124,8 @@ def be_of_the_other_model(result: Path) -> None:
         (empty, Reason.EVALUATION_EMPTY, "holds no metric"),
         (forget_the_run, Reason.EVALUATION_EMPTY, "holds no metric"),
         (scramble_the_run, Reason.EVALUATION_UNREADABLE, "ParseError"),
-        (cut_metrics, Reason.EVALUATION_UNREADABLE, "truncated record"),
+        (cut_metrics, Reason.EVALUATION_UNREADABLE, "is cut off"),
+        (flip_a_bit, Reason.EVALUATION_UNREADABLE, "the checksum of"),
         (lose_metrics, Reason.EVALUATION_UNREADABLE, "no file of metrics"),
         (lose_a_shard, Reason.EVALUATION_UNREADABLE, r"of 2 shards of 'metrics', \[0\]"),
         (repeat_metrics, Reason.EVALUATION_UNREADABLE, "stands twice"),

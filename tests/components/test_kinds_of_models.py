@@ -18,6 +18,7 @@ from tfx.types import standard_artifacts
 from tfx_bsl.arrow import table_util
 
 from tfx_registry import ModelRegistry
+from tfx_registry.components.version_gate.tfma_records import parse_records
 from tfx_registry.components.version_gate.tfma_results import load_evaluation
 from tfx_registry.gate import (
     ChangeThreshold,
@@ -297,6 +298,26 @@ def test_intervals_of_values_and_of_paired_differences(predicted: Predicted, met
     assert accuracy in evaluation.cross_difference_intervals[(OLD, YOUNG)]
     assert (OLD, YOUNG) not in evaluation.numbers
     assert evaluation.made_at == math.floor(min(f.stat().st_mtime for f in location.iterdir()))
+
+
+@pytest.mark.parametrize("method", ["jackknife", "bootstrap"])
+def test_all_numbers_are_those_of_tfma_s_own_classes(predicted: Predicted, method: str) -> None:
+    location = str(getattr(predicted, method))
+    evaluation = load_evaluation(location)
+    models, differences = parse_records(tfma.load_metrics(location))
+    for model, numbers in (
+        (evaluation.candidate, models["candidate"]),
+        (evaluation.baseline, models["baseline"]),
+    ):
+        assert model is not None
+        assert repr(model.metrics) == repr(numbers.values)
+        assert repr(model.intervals) == repr(numbers.intervals)
+        assert repr(model.cross_slices) == repr(numbers.cross_values)
+        assert repr(model.cross_intervals) == repr(numbers.cross_intervals)
+    found = differences["candidate"]
+    assert repr(evaluation.differences) == repr(found.values)
+    assert repr(evaluation.difference_intervals) == repr(found.intervals)
+    assert repr(evaluation.cross_difference_intervals) == repr(found.cross_intervals)
 
 
 @pytest.mark.parametrize("method", ["jackknife", "bootstrap"])

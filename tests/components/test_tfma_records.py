@@ -10,6 +10,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2 as pb
 
+from tfx_registry.components.version_gate.tfma_bytes import parse_serialized
 from tfx_registry.components.version_gate.tfma_records import parse_records
 from tfx_registry.gate import Interval, IntervalKind, MetricId
 
@@ -22,7 +23,10 @@ def record(text: str, slice_key: str = "slice_key {}") -> Any:
 
 
 def numbers(*texts: str) -> Any:
-    models, differences = parse_records(record(text) for text in texts)
+    records = [record(text) for text in texts]
+    models, differences = parse_records(records)
+    again = parse_serialized(message.SerializeToString() for message in records)
+    assert repr(again) == repr((models, differences))
     assert not differences
     (found,) = models.values()
     return found

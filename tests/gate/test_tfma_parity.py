@@ -22,6 +22,7 @@ from tensorflow_model_analysis.slicer import slicer_lib as slicer
 from tensorflow_model_analysis.utils import config_util
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
+from tfx_registry.components.version_gate.tfma_bytes import parse_serialized
 from tfx_registry.components.version_gate.tfma_records import Numbers, parse_records
 from tfx_registry.errors import InvalidPolicyError
 from tfx_registry.gate import (
@@ -149,9 +150,11 @@ def difference_of(now: Any, before: Any) -> Any:
 
 
 def gate_says(case: Case, *, something_serves: bool = False) -> bool:
-    models, differences = parse_records(
+    records = [
         writer.convert_slice_metrics_to_proto(item, None) for item in metrics_of(case).items()
-    )
+    ]
+    models, differences = parse_serialized(record.SerializeToString() for record in records)
+    assert repr((models, differences)) == repr(parse_records(records))
     name = next((name for name in models if name != "baseline"), "")
     difference = differences.get(name, Numbers())
     evaluation = Evaluation(

@@ -6,10 +6,11 @@ import enum
 import functools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tfx_registry import compiled
 from tfx_registry.records import SliceKey
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Interval",
     "IntervalKind",
     "MetricId",
+    "make_interval",
     "normalize_location",
 ]
 
@@ -93,6 +95,11 @@ class Interval:
     kind: IntervalKind | None = None
     standard_error: float | None = None
     degrees_of_freedom: int | None = None
+
+
+#: Makes an interval of the values of all its fields as the constructor does, in a fraction of the
+#: time: a result of thousands of slices holds tens of thousands.
+make_interval: Callable[..., Interval] = compiled.maker(Interval)
 
 
 #: A baseline slice and the slice that it is compared with (TFMA's cross-slice key).
