@@ -163,7 +163,7 @@ def asked_code_revision() -> Iterator[Callable[[], str]]:
         try:
             yield functools.partial(_revision_of, git)
         finally:
-            git.terminate()  # does nothing to one that has ended
+            git.kill()  # does nothing to one that has ended; nothing is locked
 
 
 def _revision_of(git: subprocess.Popen[bytes]) -> str:

@@ -189,6 +189,9 @@ def test_a_program_has_to_say_yes(filled: str, run, command, monkeypatch) -> Non
     refused = run(*command)
     assert (refused.code, refused.out) == (2, "")
     assert "there is nobody to ask; add --yes if it is meant" in refused.err
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stdin", None)  # as Python has it after <&-
+        assert run(*command).err == refused.err
     assert run("history", "penguin").out == before
     assert "--yes" not in run(*command, "--yes").err
 

@@ -159,7 +159,7 @@ def test_git_that_hangs_is_not_waited_for_long(
     git("init", "-q")
     commands = tmp_path / "commands"
     commands.mkdir()
-    (commands / "git").write_text("#!/bin/sh\nexec sleep 1000\n", encoding="utf-8")
+    (commands / "git").write_text("#!/bin/sh\ntrap '' TERM\nexec sleep 1000\n", encoding="utf-8")
     (commands / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
     monkeypatch.setattr(inspection, "_GIT_SECONDS", 0.05)

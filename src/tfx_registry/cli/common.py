@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import EllipsisType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -85,7 +85,7 @@ class Settings:
         """
         if yes:
             return
-        if self.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if self.as_json or not all(_is_terminal(stream) for stream in (sys.stdin, sys.stderr)):
             raise InvalidInputError(
                 f"will not {what} without --yes",
                 f"{consequence}, and there is nobody to ask",
@@ -105,6 +105,11 @@ class Settings:
                 "name a database, for example sqlite:///metadata.sqlite",
             )
         return scheme
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Tells whether a person is at the other end; Python has None where a stream was closed."""
+    return stream is not None and stream.isatty()
 
 
 def _begun(text: str) -> str:
