@@ -330,6 +330,16 @@ def test_a_number_that_stands_twice_in_a_record_or_in_two() -> None:
     assert "stands twice" not in read_alike([record, other])
 
 
+def test_a_record_that_is_cut_off_anywhere() -> None:
+    whole, other = (
+        whole_record(i, [estimate("auc", 0.5 + i, 19), estimate("loss", 0.25 + i, None)])
+        for i in (1, 2)
+    )
+    damaged = [read_alike([other, whole[:end]]) for end in range(len(whole))]
+    # Where a field has just ended, what is there is a record.
+    assert sum(text.startswith("DecodeError") for text in damaged) == len(whole) - 3
+
+
 @pytest.mark.filterwarnings("ignore:Unexpected end-group tag")
 @pytest.mark.parametrize("before", [0, 1], ids=["first", "after-a-good-one"])
 def test_a_group_that_ends_without_beginning(before: int) -> None:
