@@ -156,9 +156,12 @@ def _deciding(
     }
     if gate_evaluates:
         return _Deciding(evaluating)
+    config = {"model_name": model_name, "alias": alias}
+    if registry_uri is not None:  # TFX cannot write None into a pipeline
+        config["registry"] = registry_uri
     resolver = tfx.dsl.Resolver(
         strategy_class=ProductionModelStrategy,
-        config={"registry": registry_uri, "model_name": model_name, "alias": alias},
+        config=config,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
     ).with_id(RESOLVER_ID)
     evaluator = tfx.components.Evaluator(

@@ -26,15 +26,25 @@ def build(tmp_path: Path, **options: Any) -> dict[str, Any]:
     """Builds the pipeline and returns its components by id."""
     from tfx_registry.pipelines.penguin.pipeline import create_pipeline
 
-    pipeline = create_pipeline(
-        pipeline_name="penguin",
-        pipeline_root=str(tmp_path / "root"),
-        data_root=str(tmp_path / "data"),
-        serving_dir=str(tmp_path / "serving"),
-        registry_uri=f"sqlite:///{tmp_path}/r.sqlite",
-        **options,
-    )
+    settings: dict[str, Any] = {
+        "pipeline_name": "penguin",
+        "pipeline_root": str(tmp_path / "root"),
+        "data_root": str(tmp_path / "data"),
+        "serving_dir": str(tmp_path / "serving"),
+        "registry_uri": f"sqlite:///{tmp_path}/r.sqlite",
+    }
+    pipeline = create_pipeline(**settings | options)
     return {component.id: component for component in pipeline.components}
+
+
+def test_the_registry_may_be_left_to_the_environment(tmp_path: Path, tfx: Any) -> None:
+    from tfx.dsl.compiler.compiler import Compiler
+
+    components = build(tmp_path, registry_uri=None)
+    compiled = Compiler().compile(
+        tfx.dsl.Pipeline("penguin", str(tmp_path), components=list(components.values()))
+    )
+    assert len(compiled.nodes) == len(components)
 
 
 @pytest.mark.usefixtures("tfx")
