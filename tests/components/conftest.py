@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tfx_registry.components.version_gate.executor import Executor as Gate
 from tfx_registry.gate import ChangeThreshold, GatePolicy, Reason, SliceSpec, ValueThreshold
 from tfx_registry.gate import GateReport as Report
 from tfx_registry.testing.minimal_model import write_minimal_model
+from tfx_registry.testing.object_stores import GcsServer, ObjectStoreServer, S3Server
 
 PEOPLE = 40
 BEAM_ARGS = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
@@ -143,6 +144,23 @@ def _evaluate(
         pipeline_options=PipelineOptions(BEAM_ARGS),
     )
     return output
+
+
+@pytest.fixture(scope="module", params=[GcsServer, S3Server], ids=["gcs", "s3"])
+def running(request: pytest.FixtureRequest) -> Iterator[ObjectStoreServer]:
+    """An emulated store with a bucket, `pipelines`."""
+    with request.param() as server:
+        server.make_bucket("pipelines")
+        yield server
+
+
+@pytest.fixture
+def server(running: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> ObjectStoreServer:
+    """That store without faults, and an environment that leads to it."""
+    running.faults.clear()
+    for name, value in running.environment.items():
+        monkeypatch.setenv(name, value)
+    return running
 
 
 @pytest.fixture(scope="session")

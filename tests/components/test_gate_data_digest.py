@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,22 +14,7 @@ from tfx_registry.components.version_gate.data_identity import identify
 from tfx_registry.digest import digest_path
 from tfx_registry.gate import DataSource
 from tfx_registry.serving.objects.models import upload_tree, write_files
-from tfx_registry.testing.object_stores import Fault, GcsServer, ObjectStoreServer, S3Server
-
-
-@pytest.fixture(scope="module", params=[GcsServer, S3Server], ids=["gcs", "s3"])
-def running(request: pytest.FixtureRequest) -> Iterator[ObjectStoreServer]:
-    with request.param() as server:
-        server.make_bucket("pipelines")
-        yield server
-
-
-@pytest.fixture
-def server(running: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> ObjectStoreServer:
-    running.faults.clear()
-    for name, value in running.environment.items():
-        monkeypatch.setenv(name, value)
-    return running
+from tfx_registry.testing.object_stores import Fault, ObjectStoreServer
 
 
 @pytest.fixture

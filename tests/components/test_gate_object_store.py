@@ -43,7 +43,7 @@ from tfx_registry.serving.objects.models import (
     upload_tree,
     write_files,
 )
-from tfx_registry.testing.object_stores import Fault, GcsServer, ObjectStoreServer, S3Server
+from tfx_registry.testing.object_stores import Fault, ObjectStoreServer
 
 ONLY_CHANGE = GatePolicy((), [ChangeThreshold("binary_accuracy", absolute=0.0)], min_examples=10)
 CONFIG = """
@@ -58,21 +58,6 @@ CONFIG = """
 
 def config() -> Any:
     return text_format.Parse(CONFIG, tfma.EvalConfig())
-
-
-@pytest.fixture(scope="module", params=[GcsServer, S3Server], ids=["gcs", "s3"])
-def running(request: pytest.FixtureRequest) -> Iterator[ObjectStoreServer]:
-    with request.param() as server:
-        server.make_bucket("pipelines")
-        yield server
-
-
-@pytest.fixture
-def server(running: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> ObjectStoreServer:
-    running.faults.clear()
-    for name, value in running.environment.items():
-        monkeypatch.setenv(name, value)
-    return running
 
 
 @pytest.fixture
