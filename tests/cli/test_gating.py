@@ -459,7 +459,10 @@ def test_without_tfma_the_way_out_is_named(
 ) -> None:
     module = "tfx_registry.components.version_gate.tfma_results"
     monkeypatch.delitem(sys.modules, module, raising=False)
-    monkeypatch.setitem(sys.modules, "tensorflow_model_analysis", None)
+    # A submodule that is loaded would be found without its package.
+    loaded = [name for name in sys.modules if name.startswith("tensorflow_model_analysis.")]
+    for name in ["tensorflow_model_analysis", *loaded]:
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delattr("tfx_registry.components.version_gate.tfma_results", raising=False)
     refused = run("gate", "penguin:2", "--policy", stricter, "--evaluation", tmp_path)
     assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
