@@ -199,24 +199,53 @@ def test_nothing_that_lay_there_is_given_away(
         assert str(state / "lock") not in given
 
 
-def test_no_directory_of_root_is_given_away_through_a_link(
-    tmp_path: Path, given: dict[str, tuple[int, int]]
-) -> None:
+@pytest.mark.parametrize("replaced", ["staging", "staging/variables"])
+def test_no_directory_of_root_gets_a_mode_or_an_owner_through_a_link(
+    tmp_path: Path, given: dict[str, tuple[int, int]], monkeypatch: pytest.MonkeyPatch,
+    replaced: str,
+) -> None:  # fmt: skip
     """The owner may put a link in the place of what root has made, before root opens it."""
-    elsewhere, above = tmp_path / "etc", tmp_path / "staging"
-    for folder in (elsewhere, above):
-        (folder / "variables").mkdir(parents=True)
-        given[str(folder)] = (1000, 100)
-    above.rename(tmp_path / "away")
-    above.symlink_to(elsewhere)
-    ownership.give_directory(above / "variables")
-    assert str(elsewhere / "variables") not in given
-    (elsewhere / "variables" / "file").touch()
-    ownership.give_directory(elsewhere / "variables")
-    assert str(elsewhere / "variables") not in given, "it was not just made"
-    (elsewhere / "variables" / "file").unlink()
-    ownership.give_directory(elsewhere / "variables")
-    assert given.pop(str(elsewhere / "variables")) == (1000, 100)
+    secret, staging = tmp_path / "root" / "variables", tmp_path / "staging"
+    secret.mkdir(parents=True, mode=0o700)
+    secret.chmod(0o700)
+    staging.mkdir()
+    given[str(staging)] = given[str(tmp_path / "root")] = (1000, 100)
+    made = os.mkdir
+
+    def mkdir(path: Path, mode: int) -> None:
+        made(path, mode)
+        place = tmp_path / replaced
+        place.rename(tmp_path / "away")
+        place.symlink_to(secret.parent if place == staging else secret)
+
+    monkeypatch.setattr("tfx_registry.syscalls.mkdir", mkdir)
+    with pytest.raises(OSError, match=r"replaced while|Not a directory|Too many levels"):
+        ownership.make_directory(staging / "variables", 0o755)
+    assert secret.stat().st_mode & 0o777 == 0o700
+    assert str(secret) not in given
+
+
+def test_what_somebody_works_in_already_is_left_as_it_is(
+    tmp_path: Path, given: dict[str, tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = os.mkdir
+
+    def mkdir(path: Path, mode: int) -> None:
+        made(path, 0o700)
+        (path / "lock").touch()
+
+    own = tmp_path / "own"
+    own.mkdir()
+    monkeypatch.setattr("tfx_registry.syscalls.mkdir", mkdir)
+    ownership.make_directory(own / "state", 0o755)
+    assert (own / "state").stat().st_mode & 0o777 == 0o755
+    ownership.make_directory(tmp_path / "foreign", 0o755)
+    assert (tmp_path / "foreign").stat().st_mode & 0o777 == 0o700
+    assert str(tmp_path / "foreign") not in given
+    monkeypatch.setattr("tfx_registry.syscalls.mkdir", made)
+    ownership.make_directory(tmp_path / "empty", 0o711)
+    assert (tmp_path / "empty").stat().st_mode & 0o777 == 0o711
+    assert given.pop(str(tmp_path / "empty")) == (1000, 100)
 
 
 def test_what_this_user_may_not_change_says_whose_it_is(

@@ -152,7 +152,8 @@ def test_every_access_goes_through_the_watched_calls(
     """Otherwise the table above would have holes."""
     publish(model, base, digest)
     seen = {event for event, _ in audited}
-    assert seen >= {"open", "os.mkdir", "os.listdir", "os.remove", "os.rmdir", "os.chmod"}
+    assert seen >= {"open", "os.mkdir", "os.listdir", "os.remove", "os.rmdir"}
+    assert "os.chmod" not in seen, "somebody may have put a link there: only by descriptor"
     assert [place for place in audited if place[1] != "syscalls.py"] == []
 
 

@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 
 from tfx_registry import syscalls
-from tfx_registry.serving.ownership import give_directory
+from tfx_registry.serving.ownership import make_directory
 
 __all__ = [
     "exchange",
@@ -116,11 +116,9 @@ def make_directories(path: Path, mode: int) -> None:
         missing.append(folder)
     for folder in reversed(missing):
         try:
-            syscalls.mkdir(folder, mode)
+            make_directory(folder, mode)
         except FileExistsError:  # somebody else makes it at this moment
             continue
-        syscalls.chmod(folder, mode)
-        give_directory(folder)
         fsync_directory(folder)
         fsync_directory(folder.parent)
 

@@ -37,7 +37,7 @@ from tfx_registry.digest import (
     hash_descriptor,
 )
 from tfx_registry.parallel import for_each, worker_count
-from tfx_registry.serving.ownership import give_directory
+from tfx_registry.serving.ownership import make_directory
 from tfx_registry.serving.source import SourceFile, SourceTree, unreadable
 
 __all__ = ["DIRECTORY_MODE", "FILE_MODE", "Progress", "can_share_blocks", "copy_tree"]
@@ -108,17 +108,13 @@ def copy_tree(
         InvalidModelError: A file of the model cannot be read.
         OSError: The copy cannot be written.
     """
-    syscalls.mkdir(target, DIRECTORY_MODE)
+    make_directory(target, DIRECTORY_MODE)
     # Opened before anything is written: it hears of all errors from here on.
     top = syscalls.open_file(target, os.O_RDONLY | os.O_DIRECTORY)
     try:
         copier = _Copier(tree, target, top, share_blocks=share_blocks, progress=progress)
-        syscalls.chmod(top, DIRECTORY_MODE)
-        give_directory(target)
         for folder in tree.folders:
-            syscalls.mkdir(target / folder, DIRECTORY_MODE)
-            syscalls.chmod(target / folder, DIRECTORY_MODE)
-            give_directory(target / folder)
+            make_directory(target / folder, DIRECTORY_MODE)
         # Large files first, so that no thread is left alone with one at the end.
         files = sorted(tree.files, key=lambda file: -file.size_bytes)
         digests = for_each(copier.copy, files, worker_count() if workers is None else workers)

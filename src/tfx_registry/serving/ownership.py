@@ -1,8 +1,8 @@
 """Whose is what is made: what root makes in the directory of somebody else belongs to them.
 
 Otherwise one rollback with sudo leaves directories in which the pipeline's own user can do nothing
-any more. Only what is open is given away, and only what this process can have made itself, so that
-whoever owns the directory cannot have root give them something else.
+any more. Only what is open is given away, or gets a mode, and only what this process can have made
+itself, so that whoever owns the directory cannot have root do that to something else.
 """
 
 from __future__ import annotations
@@ -14,31 +14,38 @@ from pathlib import Path
 
 from tfx_registry import syscalls
 
-__all__ = ["give_directory", "give_file", "why_not"]
+__all__ = ["give_file", "make_directory", "why_not"]
 
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 
 
-def give_directory(path: Path) -> None:
-    """Gives a directory that was just made to the owner of the one that it lies in.
+def make_directory(path: Path, mode: int) -> None:
+    """Makes a directory with a mode, which belongs to the owner of the one that it lies in.
 
-    That owner may meanwhile have put a link in the place of the one above. So what was opened must
-    lie in the directory that was looked at, and be empty and root's own.
+    Whoever owns the directories above may put a link in the place of one while this works. So what
+    was opened must lie in the directory that was looked at before, and be this user's own; and
+    empty, where somebody else owns the one above. Only that gets the mode, and is given away.
 
     Args:
         path: The directory.
+        mode: Its mode, whatever the umask is.
 
     Raises:
-        OSError: It cannot be looked at or given away.
+        FileExistsError: It exists.
+        OSError: It cannot be made, or was replaced meanwhile.
     """
-    owner = _foreign_owner(path.parent)
-    if owner is None:
-        return
+    above = syscalls.lstat(path.parent)
+    syscalls.mkdir(path, mode)
     descriptor = syscalls.open_file(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        own = syscalls.fstat(descriptor).st_uid == 0 and not os.listdir(descriptor)  # noqa: PTH208 - no path
-        if own and os.path.samestat(os.stat("..", dir_fd=descriptor), owner):
-            syscalls.give(descriptor, owner.st_uid, owner.st_gid)
+        own = syscalls.fstat(descriptor).st_uid == os.geteuid()
+        if not own or not os.path.samestat(os.stat("..", dir_fd=descriptor), above):
+            raise OSError(errno.ESTALE, "it was replaced while it was made", str(path))
+        if above.st_uid != os.geteuid() and os.listdir(descriptor):  # noqa: PTH208 - no path
+            return  # somebody works in it already, or has put another one there
+        syscalls.chmod(descriptor, mode)
+        if _is_foreign(above):
+            syscalls.give(descriptor, above.st_uid, above.st_gid)
     finally:
         syscalls.close(descriptor)
 
@@ -53,8 +60,8 @@ def give_file(descriptor: int, folder: Path) -> None:
     Raises:
         OSError: It cannot be looked at or given away.
     """
-    owner = _foreign_owner(folder)
-    if owner is None:
+    owner = syscalls.lstat(folder)
+    if not _is_foreign(owner):
         return
     found = syscalls.fstat(descriptor)
     if found.st_uid == 0 and found.st_size == 0 and found.st_nlink == 1:
@@ -84,9 +91,6 @@ def why_not(error: OSError) -> str:
     return ""
 
 
-def _foreign_owner(folder: Path) -> os.stat_result | None:
-    """Returns the directory's status, if this is root and somebody else owns it."""
-    if os.geteuid() != 0:
-        return None
-    found = syscalls.lstat(folder)
-    return found if found.st_uid != 0 else None
+def _is_foreign(folder: os.stat_result) -> bool:
+    """Tells whether this is root, in a directory of somebody else."""
+    return os.geteuid() == 0 and folder.st_uid != 0

@@ -49,7 +49,7 @@ from tfx_registry.serving.layout import (
     list_version_directories,
     parse_version_name,
 )
-from tfx_registry.serving.ownership import give_directory, why_not
+from tfx_registry.serving.ownership import make_directory, why_not
 from tfx_registry.serving.source import SourceTree, scan_source
 
 __all__ = ["Published", "ServingDirectory", "check_servable"]
@@ -281,8 +281,7 @@ def _stage(
 ) -> DirectoryDigest:
     """Makes a durable copy where no server looks."""
     with contextlib.suppress(FileExistsError):  # what could not be removed before
-        syscalls.mkdir(staging, _STAGING_MODE)
-        give_directory(staging)
+        make_directory(staging, _STAGING_MODE)
     share_blocks = can_share_blocks(tree, staging)
     if not share_blocks:
         _check_space(tree, staging)

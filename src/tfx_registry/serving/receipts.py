@@ -22,11 +22,12 @@ from typing import Any
 from tfx_registry.digest import digest_path, walk_files
 from tfx_registry.errors import InvalidModelError
 from tfx_registry.serving.layout import STATE_DIRECTORY
-from tfx_registry.serving.ownership import give_directory
+from tfx_registry.serving.ownership import make_directory
 
 __all__ = ["Bytes", "BytesCheck", "check_bytes", "drop_receipt", "fits_receipt", "write_receipt"]
 
 _RECEIPTS = "receipts"
+_DIRECTORY_MODE = 0o755
 
 
 class Bytes(str, enum.Enum):
@@ -154,8 +155,7 @@ def _write(base: Path, number: int, manifest: str, seen: dict[str, list[int]]) -
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
         with contextlib.suppress(FileExistsError):
-            path.parent.mkdir()
-            give_directory(path.parent)
+            make_directory(path.parent, _DIRECTORY_MODE)
         unfinished.write_text(json.dumps({"manifest": manifest, "files": seen}), encoding="utf-8")
         unfinished.replace(path)
     except (OSError, UnicodeEncodeError):  # a read-only mount, or a name that is not UTF-8

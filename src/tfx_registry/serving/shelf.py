@@ -26,7 +26,7 @@ from tfx_registry.errors import ServingDirectoryError
 from tfx_registry.serving.atomic import exchange as _exchange
 from tfx_registry.serving.atomic import fsync_directory, rename_no_replace
 from tfx_registry.serving.layout import STATE_DIRECTORY, parse_version_name
-from tfx_registry.serving.ownership import give_directory, why_not
+from tfx_registry.serving.ownership import make_directory, why_not
 
 __all__ = ["Shelf", "Trashed"]
 
@@ -35,6 +35,7 @@ _QUARANTINE = "quarantine"
 _TRASH = "trash"
 _OWNER = "model"
 _MARK = "~"
+_DIRECTORY_MODE = 0o755
 
 
 @dataclass(frozen=True)
@@ -251,8 +252,7 @@ class Shelf:
 
 def _make(folder: Path) -> None:
     with contextlib.suppress(FileExistsError):
-        folder.mkdir()
-        give_directory(folder)
+        make_directory(folder, _DIRECTORY_MODE)
 
 
 def _children(folder: Path) -> list[Path]:
