@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from tfx_registry import Retention, adopt, prune, reconcile, rollback
-from tfx_registry.errors import NotFoundError, RefusedError
+from tfx_registry.errors import IntegrityError, NotFoundError, RefusedError
 from tfx_registry.operations import verify
 from tfx_registry.registry import registry as registry_module
 from tfx_registry.serving.objects.models import upload_tree
+from tfx_registry.serving.objects.view import BLOBS
 from tfx_registry.testing.minimal_model import write_minimal_model
 from tfx_registry.testing.store_world import MODEL, MemoryStore, StoreWorld, die_at_each_request
 
@@ -127,6 +130,41 @@ def test_an_adoption_may_die_at_any_request(pushed: StoreWorld, memory: MemorySt
         assert act().versions[-1].number == NUMBERS[-1]
         assert reconcile(pushed.registry, pushed.url).problems == ()
         pushed.in_order()
+
+
+@pytest.mark.parametrize("md5", [True, False])
+@pytest.mark.parametrize("moment", ["before the copy", "an earlier copy"])
+def test_kept_copies_have_the_bytes_that_were_read(
+    pushed: StoreWorld, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch, moment: str, md5: bool
+) -> None:
+    """Bytes of the same length come after those that were read; not every store tells an MD5."""
+    if not md5:
+        listed = memory.bucket._list
+        monkeypatch.setattr(
+            memory.bucket, "_list",
+            lambda prefix: [dataclasses.replace(found, md5="") for found in listed(prefix)],
+        )  # fmt: skip
+    note, contents = f"penguin/{NUMBERS[0]}/assets.extra/note.txt", memory.bucket.contents
+    right, copy = contents[note][0], memory.bucket._copy
+    wrong, blob = right[::-1], f"{BLOBS}{hashlib.sha256(contents[note][0]).hexdigest()}"
+
+    def overtaken(source: str, target: str, size_bytes: int) -> None:
+        if source == note:
+            memory.bucket._put(note, wrong)
+        copy(source, target, size_bytes)
+
+    if moment == "before the copy":
+        with monkeypatch.context() as patch:
+            patch.setattr(memory.bucket, "_copy", overtaken)
+            with pytest.raises(IntegrityError, match=r"'assets\.extra/note\.txt' has other bytes"):
+                adopt(pushed.registry, MODEL, pushed.url)
+        assert f"penguin/{blob}" not in contents
+        memory.bucket._put(note, right)
+    else:
+        memory.put(blob, wrong)
+    adopt(pushed.registry, MODEL, pushed.url)
+    assert contents[f"penguin/{blob}"][0] == right
+    pushed.in_order()
 
 
 def test_an_adoption_that_was_not_recorded_is_repeated(
