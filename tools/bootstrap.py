@@ -12,6 +12,7 @@ Laws:
     - A second run with nothing changed does nothing and takes a fraction of a second.
     - The stamp file is written last and removed first, so an environment whose set-up was
       interrupted never passes for a finished one: the next run makes it anew.
+    - So does an environment of another lane or variant, or of a Python that these do not run on.
     - Only an environment made by this tool, or at least a virtual environment, is ever deleted.
     - What goes wrong is said in words, with what to do, and ends with exit code 1; no traceback.
 """
@@ -549,6 +550,7 @@ def expected_stamp(lane, wheel, extras, root=ROOT, variant=""):
     return {
         "format": STAMP_FORMAT,
         "lane": lane,
+        "variant": variant,
         "root": str(root),
         "source": "wheel" if wheel else "editable",
         "extras": extras,
@@ -556,14 +558,27 @@ def expected_stamp(lane, wheel, extras, root=ROOT, variant=""):
     }
 
 
+def stamped_python(stamp):
+    """Returns the Python that a stamp names as (3, 10), or None if it names none."""
+    match = re.match(r"(\d+)\.(\d+)", str(stamp.get("python")))
+    return (int(match.group(1)), int(match.group(2))) if match else None
+
+
 def read_stamp(venv):
-    """Returns the stamp of a finished environment, or {} if it is not finished or damaged."""
+    """Returns the stamp of a finished environment.
+
+    {} if it is not finished or damaged, or if its Python is gone or another one than it was.
+    """
     try:
         stamp = json.loads((venv / STAMP_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    runs = os.access(str(venv / "bin" / "python"), os.X_OK)  # false for a dangling link, too
-    return stamp if isinstance(stamp, dict) and runs else {}
+    if not isinstance(stamp, dict):
+        return {}
+    # A link to the system's Python leads to another one when the system has a new release.
+    interpreter = probe(str(venv / "bin" / "python"))
+    same = interpreter is not None and interpreter.version[:2] == stamped_python(stamp)
+    return stamp if same else {}
 
 
 def write_stamp(venv, stamp):
@@ -575,10 +590,13 @@ def write_stamp(venv, stamp):
 
 def plan(found, expected):
     """Says what an environment with the stamp `found` needs: 'nothing', 'update' or 'create'."""
-    if all(found.get(key) == value for key, value in expected.items()):
-        return "nothing"
-    same = ("format", "lane", "root", "source")
-    return "update" if all(found.get(key) == expected[key] for key in same) else "create"
+    same = ("format", "lane", "variant", "root", "source")
+    kept = all(found.get(key) == expected[key] for key in same)
+    # Which versions of Python a lane or a variant takes may have changed since.
+    if not kept or stamped_python(found) not in versions_for(found["lane"], found["variant"]):
+        return "create"
+    unchanged = all(found.get(key) == value for key, value in expected.items())
+    return "nothing" if unchanged else "update"
 
 
 def remove_environment(venv):

@@ -2,6 +2,7 @@
 
 import ast
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -188,15 +189,26 @@ def make_tree(root: Path) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name, encoding="utf-8")
     (root / "constraints").mkdir()
-    for lane in ("1.16", "1.21"):
-        (root / "constraints" / f"tfx-{lane}.txt").write_text(lane, encoding="utf-8")
+    for name in ("1.16", "1.16-airflow", "1.21", "1.21-airflow", "1.21-kfp"):
+        (root / "constraints" / f"tfx-{name}.txt").write_text("pins", encoding="utf-8")
     return root
 
 
-def make_venv(folder: Path) -> Path:
-    make_program(folder / "bin" / "python")
+def make_venv(folder: Path, version: str = "3.10.1") -> Path:
+    facts = {
+        "executable": str(folder / "bin" / "python"),
+        "version": [int(part) for part in version.split(".")],
+        "implementation": "CPython",
+        "headers": True,
+    }
+    make_program(folder / "bin" / "python", f"#!/bin/sh\necho '{json.dumps(facts)}'\n")
     (folder / "pyvenv.cfg").write_text("", encoding="utf-8")
     return folder
+
+
+def finished(stamp: dict[str, object], python: str = "3.10.1") -> dict[str, object]:
+    """The stamp of an environment that was made for these wishes."""
+    return {**stamp, "python": python}
 
 
 @pytest.mark.parametrize(
@@ -205,7 +217,7 @@ def make_venv(folder: Path) -> Path:
 )
 def test_changed_input_asks_for_an_update(bootstrap, tmp_path, changed):
     root = make_tree(tmp_path)
-    before = bootstrap.expected_stamp("1.16", None, "dev", root)
+    before = finished(bootstrap.expected_stamp("1.16", None, "dev", root))
     assert bootstrap.plan(before, bootstrap.expected_stamp("1.16", None, "dev", root)) == "nothing"
     (root / changed).write_text("changed", encoding="utf-8")
     assert bootstrap.plan(before, bootstrap.expected_stamp("1.16", None, "dev", root)) == "update"
@@ -213,7 +225,7 @@ def test_changed_input_asks_for_an_update(bootstrap, tmp_path, changed):
 
 def test_constraints_of_the_other_lane_do_not_matter(bootstrap, tmp_path):
     root = make_tree(tmp_path)
-    before = bootstrap.expected_stamp("1.16", None, "dev", root)
+    before = finished(bootstrap.expected_stamp("1.16", None, "dev", root))
     (root / "constraints" / "tfx-1.21.txt").write_text("changed", encoding="utf-8")
     assert bootstrap.plan(before, bootstrap.expected_stamp("1.16", None, "dev", root)) == "nothing"
 
@@ -223,7 +235,7 @@ def test_changed_lane_place_or_source_asks_for_a_new_environment(bootstrap, tmp_
     wheel = tmp_path / "some.whl"
     wheel.write_bytes(b"wheel")
     moved = make_tree(tmp_path / "b")
-    before = bootstrap.expected_stamp("1.16", None, "dev", root)
+    before = finished(bootstrap.expected_stamp("1.16", None, "dev", root))
     for wanted in (
         bootstrap.expected_stamp("1.21", None, "dev", root),
         bootstrap.expected_stamp("1.16", wheel, "dev", root),
@@ -233,31 +245,72 @@ def test_changed_lane_place_or_source_asks_for_a_new_environment(bootstrap, tmp_
     assert bootstrap.plan({}, before) == "create"
 
 
+@pytest.mark.parametrize(
+    ("had", "wanted", "python"),
+    [("", "airflow", "3.11.2"), ("airflow", "", "3.11.2"), ("kfp", "airflow", "3.11.2")],
+)
+def test_the_environment_of_another_variant_is_made_anew(bootstrap, tmp_path, had, wanted, python):
+    root = make_tree(tmp_path)
+    made = finished(bootstrap.expected_stamp("1.21", None, "dev", root, had), python)
+    assert (
+        bootstrap.plan(made, bootstrap.expected_stamp("1.21", None, "dev", root, had)) == "nothing"
+    )
+    assert (
+        bootstrap.plan(made, bootstrap.expected_stamp("1.21", None, "dev", root, wanted))
+        == "create"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variant", "python", "what"),
+    [
+        ("airflow", "3.12.4", "nothing"),
+        ("airflow", "3.13.5", "create"),
+        ("", "3.13.5", "nothing"),
+        ("", "3.10.13", "create"),
+    ],
+)
+def test_a_python_that_the_lane_or_variant_does_not_run_on_is_not_kept(
+    bootstrap, tmp_path, variant, python, what
+):
+    expected = bootstrap.expected_stamp("1.21", None, "dev", make_tree(tmp_path), variant)
+    assert bootstrap.plan(finished(expected, python), expected) == what
+
+
 def test_other_wheel_asks_for_an_update(bootstrap, tmp_path):
     root = make_tree(tmp_path)
     wheel = tmp_path / "some.whl"
     wheel.write_bytes(b"one")
-    before = bootstrap.expected_stamp("1.21", wheel, "dev", root)
+    before = finished(bootstrap.expected_stamp("1.21", wheel, "dev", root), "3.13.5")
     wheel.write_bytes(b"two")
     assert bootstrap.plan(before, bootstrap.expected_stamp("1.21", wheel, "dev", root)) == "update"
 
 
 def test_stamp_is_read_back(bootstrap, tmp_path):
     venv = make_venv(tmp_path / "venv")
-    bootstrap.write_stamp(venv, {"lane": "1.16"})
-    assert bootstrap.read_stamp(venv) == {"lane": "1.16"}
+    bootstrap.write_stamp(venv, {"lane": "1.16", "python": "3.10.1"})
+    assert bootstrap.read_stamp(venv) == {"lane": "1.16", "python": "3.10.1"}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"lane": "1.16"}'])
 def test_damaged_stamp_counts_as_unfinished(bootstrap, tmp_path, text):
     venv = make_venv(tmp_path / "venv")
     (venv / bootstrap.STAMP_NAME).write_text(text, encoding="utf-8")
     assert bootstrap.read_stamp(venv) == {}
 
 
+def test_environment_whose_python_became_another_counts_as_unfinished(bootstrap, tmp_path):
+    venv = make_venv(tmp_path / "venv")
+    bootstrap.write_stamp(venv, {"lane": "1.16", "python": "3.10.1"})
+    make_venv(venv, "3.10.13")
+    assert bootstrap.read_stamp(venv)["lane"] == "1.16"
+    make_venv(venv, "3.11.1")
+    assert bootstrap.read_stamp(venv) == {}
+
+
 def test_environment_whose_python_is_gone_counts_as_unfinished(bootstrap, tmp_path):
     venv = make_venv(tmp_path / "venv")
-    bootstrap.write_stamp(venv, {"lane": "1.16"})
+    bootstrap.write_stamp(venv, {"lane": "1.16", "python": "3.10.1"})
     (venv / "bin" / "python").unlink()
     (venv / "bin" / "python").symlink_to(tmp_path / "uninstalled")
     assert bootstrap.read_stamp(venv) == {}
@@ -314,6 +367,14 @@ def test_second_set_up_does_nothing(bootstrap, fake_install, tmp_path):
     for _ in range(2):
         bootstrap.set_up("1.16", tmp_path / "venv", None, "dev", {})
     assert (fake_install["create"], fake_install["install"]) == (1, 1)
+
+
+def test_the_environment_of_a_variant_is_not_kept_for_the_lane_itself(
+    bootstrap, fake_install, tmp_path
+):
+    for variant in ("airflow", "", ""):
+        bootstrap.set_up("1.16", tmp_path / "venv", None, "dev", {}, variant)
+    assert (fake_install["create"], fake_install["install"]) == (2, 2)
 
 
 def test_interrupted_set_up_is_started_anew(bootstrap, fake_install, tmp_path):
