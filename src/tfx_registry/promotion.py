@@ -17,16 +17,15 @@ from pathlib import Path
 from tfx_registry.errors import NotServedError, RefusedError
 from tfx_registry.keras_export import check_servable_format
 from tfx_registry.names import check_alias, model_key
-from tfx_registry.operations.bases import check_is_there
+from tfx_registry.operations.bases import Base, base_of, check_is_there
+from tfx_registry.operations.held import local_source
 from tfx_registry.operations.recovery import forget, recover
 from tfx_registry.operations.rollbacks import rollback
 from tfx_registry.operations.servers import Servers, check_servers
-from tfx_registry.operations.site import open_site, sources
+from tfx_registry.operations.site import open_site
 from tfx_registry.records import Version
 from tfx_registry.registry import ModelRegistry
-from tfx_registry.serving import base_directory, check_servable
-from tfx_registry.serving.objects import ObjectUrl, is_object_url
-from tfx_registry.serving.objects.models import fetched_model
+from tfx_registry.serving.objects import ObjectUrl
 from tfx_registry.serving.receipts import write_receipt
 from tfx_registry.serving.status_client import ModelServer
 from tfx_registry.serving.verification import Before, look
@@ -104,11 +103,7 @@ def promote(
         NotServedError: The version was promoted, and the servers do not serve it.
     """
     check_alias(alias)
-    base: Path | ObjectUrl
-    if is_object_url(serving_dir):
-        base = ObjectUrl.parse(serving_dir)
-    else:
-        base = base_directory(serving_dir)
+    base = base_of(serving_dir)
     needed = {"required_approvals": required_approvals}
     version = registry.check_promotable(model, number, alias=alias, **needed)
     registry.check_destination(model, number, str(base), alias)
@@ -127,17 +122,11 @@ def promote(
         )  # fmt: skip
         done = Promotion(after, f"{base}/{number}", replaces, changed)
         return _see_served(registry, done, base, servers, clients, said, actor)
-    root = os.fspath(source) if source is not None else _source(registry, version, base)
-    if is_object_url(root):
-        with fetched_model(root) as local:
-            return promote(
-                registry, model, number, base, alias=alias, source=local, **needed, actor=actor,
-                reason=reason, progress=progress, check=check, servers=servers,
-                served_name=served_name,
-            )  # fmt: skip
-    if not os.path.lexists(base / str(number)):
-        check_servable(root)
-    with open_site(registry, model, base, actor=actor) as site:
+    with (
+        local_source(registry, version, base, source) as root,
+        open_site(registry, model, base, actor=actor) as site,
+    ):
+        assert root is not None, "local_source finds it"
         recover(site, repeated=number)
         before = site.deployment()
         published = site.directory.publish(
@@ -177,7 +166,7 @@ def promote(
 def _see_served(
     registry: ModelRegistry,
     done: Promotion,
-    base: Path | ObjectUrl,
+    base: Base,
     servers: Servers | None,
     clients: Sequence[ModelServer],
     said: Before,
@@ -196,7 +185,7 @@ def _see_served(
 def _give_up(
     registry: ModelRegistry,
     done: Promotion,
-    base: Path | ObjectUrl,
+    base: Base,
     servers: Servers,
     error: NotServedError,
     actor: str | None,
@@ -215,7 +204,7 @@ def _give_up(
     return NotServedError(error.what, f"{error.why}; {outcome}", error.todo, reports=reports)
 
 
-def check_loads_latest(registry: ModelRegistry, model: str, base: Path | ObjectUrl) -> None:
+def check_loads_latest(registry: ModelRegistry, model: str, base: Base) -> None:
     """Refuses a directory whose servers are told by a model config what to load.
 
     Args:
@@ -241,19 +230,3 @@ def check_loads_latest(registry: ModelRegistry, model: str, base: Path | ObjectU
             f"a rollout of version {begun.number}{by} is not finished there",
             "repeat it, or undo it with 'tfx-registry abort' or 'tfx-registry reconcile'",
         )
-
-
-def _source(registry: ModelRegistry, version: Version, base: Path) -> str:
-    """Finds the bytes of a version; where they lay at registration comes first."""
-    if os.path.exists(version.uri):  # noqa: PTH110 - False where one may not look
-        return version.uri
-    others = sources(version, registry.head(version.model), base)
-    if not others and is_object_url(version.uri):
-        return version.uri
-    if not others and version.bytes_gone and not os.path.lexists(base / str(version.number)):
-        raise RefusedError(
-            f"cannot promote {version.ref}",
-            "its bytes are gone: the last known copy was removed",
-            f"bring them back to {version.uri!r}, or register the model again",
-        )
-    return str(others[0]) if others else version.uri

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tfx_registry.errors import RefusedError
 from tfx_registry.names import model_key
 from tfx_registry.operations.bases import Base, lies_in
 from tfx_registry.operations.recovery import bring_back, forget, recover
@@ -91,6 +92,7 @@ def local_source(
 
     Raises:
         InvalidModelError: They are no SavedModel that a server can load.
+        RefusedError: The last known copy was removed.
         RegistryError: An object store refuses, or does not answer.
     """
     if isinstance(base, ObjectUrl):
@@ -107,6 +109,13 @@ def _find(registry: ModelRegistry, version: Version, base: Path) -> str:
     if os.path.exists(version.uri):  # noqa: PTH110 - False where one may not look
         return version.uri
     others = sources(version, registry.head(version.model), base)
+    known_gone = version.bytes_gone and not is_object_url(version.uri)
+    if not others and known_gone and not lies_in(base, version.number):
+        raise RefusedError(
+            f"cannot promote {version.ref}",
+            "its bytes are gone: the last known copy was removed",
+            f"bring them back to {version.uri!r}, or register the model again",
+        )
     return str(others[0]) if others else version.uri
 
 
