@@ -15,9 +15,14 @@ from tfx_registry.inspection import code_revision
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*inspection._REVISION_VARIABLES, "GIT_DIR", "GIT_WORK_TREE"):
-        monkeypatch.delenv(name, raising=False)
+    # git sets some of its own in hooks, from which tests may be started.
+    for name in list(os.environ):
+        if name in inspection._REVISION_VARIABLES or name.startswith("GIT_"):
+            monkeypatch.delenv(name)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    # On a busy machine git needs longer than a registration would wait.
+    monkeypatch.setattr(inspection, "_GIT_SECONDS", 250)
     monkeypatch.chdir(tmp_path)
 
 
