@@ -53,10 +53,11 @@ def repository() -> Path:
 @pytest.fixture
 def bootstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The bootstrap tool, with its state in a scratch folder."""
+    monkeypatch.syspath_prepend(ROOT / "tools")
     module = load_tool("bootstrap")
     state = tmp_path / "state"
     state.mkdir()
-    monkeypatch.setattr(module, "STATE", state)
+    monkeypatch.setattr(module.running, "STATE", state)
     return module
 
 

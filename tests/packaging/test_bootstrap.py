@@ -12,7 +12,7 @@ import pytest
 
 
 def machine(bootstrap, glibc=(2, 36), system="Linux", processor="x86_64"):
-    return bootstrap.Machine(system, processor, glibc)
+    return bootstrap.lanes.Machine(system, processor, glibc)
 
 
 # --- lane ---------------------------------------------------------------------------------------
@@ -23,17 +23,17 @@ def machine(bootstrap, glibc=(2, 36), system="Linux", processor="x86_64"):
     [((2, 28), "1.16"), ((2, 36), "1.16"), ((2, 38), "1.16"), ((2, 39), "1.21"), ((2, 41), "1.21")],
 )
 def test_lane_follows_glibc(bootstrap, glibc, lane):
-    assert bootstrap.choose_lane(machine(bootstrap, glibc)) == lane
-    assert bootstrap.choose_lane(machine(bootstrap, glibc), "auto") == lane
+    assert bootstrap.lanes.choose_lane(machine(bootstrap, glibc)) == lane
+    assert bootstrap.lanes.choose_lane(machine(bootstrap, glibc), "auto") == lane
 
 
 def test_newer_glibc_can_be_told_to_take_the_older_lane(bootstrap):
-    assert bootstrap.choose_lane(machine(bootstrap, (2, 41)), "1.16") == "1.16"
+    assert bootstrap.lanes.choose_lane(machine(bootstrap, (2, 41)), "1.16") == "1.16"
 
 
 def test_apple_silicon_gets_the_newer_lane(bootstrap):
     mac = machine(bootstrap, None, "Darwin", "arm64")
-    assert bootstrap.choose_lane(mac) == "1.21"
+    assert bootstrap.lanes.choose_lane(mac) == "1.21"
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_apple_silicon_gets_the_newer_lane(bootstrap):
 )
 def test_impossible_lane_is_refused_with_the_reason_and_a_way_out(bootstrap, facts, wanted, words):
     with pytest.raises(bootstrap.SetupError) as caught:
-        bootstrap.choose_lane(machine(bootstrap, **facts), wanted)
+        bootstrap.lanes.choose_lane(machine(bootstrap, **facts), wanted)
     assert [word for word in words if word not in str(caught.value)] == []
 
 
@@ -61,7 +61,7 @@ def test_impossible_lane_is_refused_with_the_reason_and_a_way_out(bootstrap, fac
     [("glibc 2.36", (2, 36)), ("glibc 2.39.1", (2, 39)), ("musl 1.2", None), ("", None)],
 )
 def test_glibc_version_is_read(bootstrap, text, version):
-    assert bootstrap.parse_glibc(text) == version
+    assert bootstrap.lanes.parse_glibc(text) == version
 
 
 # --- Python -------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def test_pyenv_gives_the_newest_patch_first_and_no_special_builds(bootstrap, tmp
         make_program(tmp_path / "versions" / name / "bin" / f"python{minor}")
     (tmp_path / "versions" / "3.10.99").mkdir()  # an installation that failed
 
-    found = bootstrap.pyenv_pythons((3, 10), {"PYENV_ROOT": str(tmp_path)})
+    found = bootstrap.pythons.pyenv_pythons((3, 10), {"PYENV_ROOT": str(tmp_path)})
 
     assert [Path(path).parent.parent.name for path in found] == ["3.10.13", "3.10.9"]
 
@@ -89,7 +89,7 @@ def test_python_on_the_path_comes_before_pyenv_and_the_running_one_last(bootstra
     on_path = make_program(tmp_path / "bin" / "python3.10")
     in_pyenv = make_program(tmp_path / "versions" / "3.10.1" / "bin" / "python3.10")
     environ = {"PATH": str(on_path.parent), "PYENV_ROOT": str(tmp_path)}
-    assert bootstrap.candidate_pythons("1.16", environ) == [
+    assert bootstrap.pythons.candidate_pythons("1.16", environ) == [
         str(on_path),
         str(in_pyenv),
         sys.executable,
@@ -100,7 +100,7 @@ def test_newer_lane_prefers_the_newest_python(bootstrap, tmp_path):
     for name in ("python3.11", "python3.12", "python3.13"):
         make_program(tmp_path / name)
     environ = {"PATH": str(tmp_path), "PYENV_ROOT": str(tmp_path)}
-    names = [Path(path).name for path in bootstrap.candidate_pythons("1.21", environ)]
+    names = [Path(path).name for path in bootstrap.pythons.candidate_pythons("1.21", environ)]
     assert names[:3] == ["python3.13", "python3.12", "python3.11"]
 
 
@@ -108,77 +108,81 @@ def test_a_variant_takes_no_python_that_it_does_not_run_on(bootstrap, monkeypatc
     for name in ("python3.11", "python3.12", "python3.13"):
         make_program(tmp_path / name)
     environ = {"PATH": str(tmp_path), "PYENV_ROOT": str(tmp_path)}
-    paths = bootstrap.candidate_pythons("1.21", environ, "airflow")
+    paths = bootstrap.pythons.candidate_pythons("1.21", environ, "airflow")
     assert [Path(path).name for path in paths[:-1]] == ["python3.12", "python3.11"]
-    newest = bootstrap.Interpreter("python3.13", (3, 13, 1), headers=True)
-    monkeypatch.setattr(bootstrap, "probe", lambda path: newest)
-    assert bootstrap.find_python("1.21", environ) == newest
-    assert bootstrap.find_python("1.21", environ, "airflow") is None
+    newest = bootstrap.pythons.Interpreter("python3.13", (3, 13, 1), headers=True)
+    monkeypatch.setattr(bootstrap.pythons, "probe", lambda path: newest)
+    assert bootstrap.pythons.find_python("1.21", environ) == newest
+    assert bootstrap.pythons.find_python("1.21", environ, "airflow") is None
 
 
 def test_probe_tells_about_the_running_python(bootstrap):
-    interpreter = bootstrap.probe(sys.executable)
+    interpreter = bootstrap.pythons.probe(sys.executable)
     assert interpreter.version == sys.version_info[:3]
     assert Path(interpreter.path).exists()
 
 
 def test_probe_is_not_fooled_by_a_shim_that_fails(bootstrap, tmp_path):
     shim = make_program(tmp_path / "python3.10", "#!/bin/sh\necho not selected >&2\nexit 127\n")
-    assert bootstrap.probe(str(shim)) is None
-    assert bootstrap.probe(str(tmp_path / "missing")) is None
+    assert bootstrap.pythons.probe(str(shim)) is None
+    assert bootstrap.pythons.probe(str(tmp_path / "missing")) is None
 
 
 def test_python_with_c_headers_is_preferred(bootstrap, monkeypatch):
     known = {
-        "bare": bootstrap.Interpreter("bare", (3, 10, 1), headers=False),
-        "old": bootstrap.Interpreter("old", (3, 8, 1), headers=True),
-        "full": bootstrap.Interpreter("full", (3, 10, 0), headers=True),
+        "bare": bootstrap.pythons.Interpreter("bare", (3, 10, 1), headers=False),
+        "old": bootstrap.pythons.Interpreter("old", (3, 8, 1), headers=True),
+        "full": bootstrap.pythons.Interpreter("full", (3, 10, 0), headers=True),
     }
-    monkeypatch.setattr(bootstrap, "probe", known.get)
-    monkeypatch.setattr(bootstrap, "candidate_pythons", lambda *_: list(known))
-    assert bootstrap.find_python("1.16", {}) == known["full"]
+    monkeypatch.setattr(bootstrap.pythons, "probe", known.get)
+    monkeypatch.setattr(bootstrap.pythons, "candidate_pythons", lambda *_: list(known))
+    assert bootstrap.pythons.find_python("1.16", {}) == known["full"]
     del known["full"]
-    assert bootstrap.find_python("1.16", {}) == known["bare"]
+    assert bootstrap.pythons.find_python("1.16", {}) == known["bare"]
     del known["bare"]
-    assert bootstrap.find_python("1.16", {}) is None
+    assert bootstrap.pythons.find_python("1.16", {}) is None
 
 
 def test_missing_compiler_is_said_with_the_package_to_install(bootstrap, monkeypatch, tmp_path):
-    monkeypatch.setattr(bootstrap, "can_apt", lambda: False)
-    interpreter = bootstrap.Interpreter("/usr/bin/python3.13", (3, 13, 1), headers=False)
+    monkeypatch.setattr(bootstrap.packages, "can_apt", lambda: False)
+    interpreter = bootstrap.pythons.Interpreter("/usr/bin/python3.13", (3, 13, 1), headers=False)
     with pytest.raises(bootstrap.SetupError, match=r"apt-get install g\+\+ python3\.13-dev"):
-        bootstrap.ensure_build_tools(interpreter, {"PATH": str(tmp_path)})
+        bootstrap.packages.ensure_build_tools(interpreter, {"PATH": str(tmp_path)})
 
 
 def test_missing_compiler_is_installed_where_that_is_allowed(bootstrap, monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(bootstrap, "can_apt", lambda: True)
-    monkeypatch.setattr(bootstrap, "apt_install", lambda packages: asked.append(packages) or True)
-    interpreter = bootstrap.Interpreter("/usr/bin/python3.13", (3, 13, 1), headers=True)
-    bootstrap.ensure_build_tools(interpreter, {"PATH": str(tmp_path)})
+    monkeypatch.setattr(bootstrap.packages, "can_apt", lambda: True)
+    monkeypatch.setattr(
+        bootstrap.packages, "apt_install", lambda packages: asked.append(packages) or True
+    )
+    interpreter = bootstrap.pythons.Interpreter("/usr/bin/python3.13", (3, 13, 1), headers=True)
+    bootstrap.packages.ensure_build_tools(interpreter, {"PATH": str(tmp_path)})
     assert asked == [["g++"]]
 
 
 def test_all_missing_packages_are_named_in_one_message(bootstrap, monkeypatch, tmp_path):
-    monkeypatch.setattr(bootstrap, "can_apt", lambda: False)
+    monkeypatch.setattr(bootstrap.packages, "can_apt", lambda: False)
     python = make_program(tmp_path / "python3", "#!/bin/sh\nexit 1\n")  # no venv and no pip
     with pytest.raises(bootstrap.SetupError, match=r"python3-venv g\+\+ python3\.13-dev"):
-        bootstrap.install_uv([str(python)], {"PATH": ""}, ["g++", "python3.13-dev"])
+        bootstrap.uv_program.install_uv([str(python)], {"PATH": ""}, ["g++", "python3.13-dev"])
 
 
 def test_nothing_is_installed_where_a_compiler_is(bootstrap, monkeypatch, tmp_path):
-    monkeypatch.setattr(bootstrap, "apt_install", lambda packages: pytest.fail("not needed"))
+    monkeypatch.setattr(
+        bootstrap.packages, "apt_install", lambda packages: pytest.fail("not needed")
+    )
     for name in ("cc", "c++"):
         make_program(tmp_path / name)
-    interpreter = bootstrap.Interpreter("/usr/bin/python3.13", (3, 13, 1), headers=True)
-    bootstrap.ensure_build_tools(interpreter, {"PATH": str(tmp_path)})
+    interpreter = bootstrap.pythons.Interpreter("/usr/bin/python3.13", (3, 13, 1), headers=True)
+    bootstrap.packages.ensure_build_tools(interpreter, {"PATH": str(tmp_path)})
 
 
 def test_uv_that_is_too_old_is_not_used(bootstrap, tmp_path):
     uv = make_program(tmp_path / "uv", "#!/bin/sh\necho uv 0.4.30\n")
-    assert bootstrap.find_uv({"PATH": str(tmp_path)}) is None
+    assert bootstrap.uv_program.find_uv({"PATH": str(tmp_path)}) is None
     make_program(uv, "#!/bin/sh\necho 'uv 0.13.8 (somewhere)'\n")
-    assert bootstrap.find_uv({"PATH": str(tmp_path)}) == str(uv)
+    assert bootstrap.uv_program.find_uv({"PATH": str(tmp_path)}) == str(uv)
 
 
 # --- environment --------------------------------------------------------------------------------
@@ -359,7 +363,7 @@ def fake_install(bootstrap, monkeypatch):
 
     monkeypatch.setattr(bootstrap, "create", create)
     monkeypatch.setattr(bootstrap, "install", install)
-    monkeypatch.setattr(bootstrap, "obtain_uv", lambda interpreter, environ: "uv")
+    monkeypatch.setattr(bootstrap.uv_program, "obtain_uv", lambda interpreter, environ: "uv")
     return calls
 
 
@@ -402,10 +406,20 @@ def test_missing_wheel_is_said(bootstrap, tmp_path):
 # --- the program --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tool", ["bootstrap.py", "compile_constraints.py"])
-def test_tool_parses_on_python_3_6(tool, repository):
-    text = (repository / "tools" / tool).read_text(encoding="utf-8")
-    ast.parse(text, feature_version=(3, 6))
+def test_tools_parse_on_python_3_6(repository):
+    tools = repository / "tools"
+    parts = sorted((tools / "bootstrapping").glob("*.py"))
+    assert len(parts) > 1
+    for path in (tools / "bootstrap.py", *parts, tools / "compile_constraints.py"):
+        ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 6))
+
+
+def test_the_program_finds_its_parts_from_any_folder(bootstrap, repository, tmp_path):
+    """Also where Python is told not to look beside a program."""
+    command = [sys.executable, str(repository / "tools" / "bootstrap.py"), "--print-lane"]
+    environ = {**os.environ, "PYTHONSAFEPATH": "1", "LANE": ""}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, check=False)
+    assert done.stdout.decode().strip() in bootstrap.lanes.LANES, done.stderr
 
 
 def test_failure_is_one_message_without_a_traceback(repository):
@@ -432,24 +446,26 @@ def die():
     os._exit(9)
 spec = importlib.util.spec_from_file_location("b", {str(repository / "tools" / "bootstrap.py")!r})
 b = importlib.util.module_from_spec(spec); spec.loader.exec_module(b)
-b.STATE = pathlib.Path({str(bootstrap.STATE)!r})
-with b.only_one():
+b.running.STATE = pathlib.Path({str(bootstrap.running.STATE)!r})
+with b.running.only_one():
     threading.Thread(target=die).start()
-    b.run_logged({command!r})
+    b.running.run_logged({command!r})
 """
     try:
         assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 9
-        with (bootstrap.STATE / "lock").open() as lock, pytest.raises(BlockingIOError):
+        with (bootstrap.running.STATE / "lock").open() as lock, pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
         go.touch()
-    with bootstrap.only_one():  # it waits until the command has ended
+    with bootstrap.running.only_one():  # it waits until the command has ended
         pass
 
 
 def test_failing_command_leaves_its_words_in_the_log(bootstrap):
-    code, output = bootstrap.run_logged([sys.executable, "-c", "print('why'); raise SystemExit(3)"])
+    code, output = bootstrap.running.run_logged(
+        [sys.executable, "-c", "print('why'); raise SystemExit(3)"]
+    )
     assert code == 3
     assert "why" in output
-    assert "why" in bootstrap.log_text()
-    assert bootstrap.run_logged(["/nonexistent/program"])[0] == 127
+    assert "why" in bootstrap.running.log_text()
+    assert bootstrap.running.run_logged(["/nonexistent/program"])[0] == 127
