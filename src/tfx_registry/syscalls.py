@@ -29,6 +29,7 @@ __all__ = [
     "flock",
     "fstat",
     "fsync",
+    "get_attribute",
     "give",
     "list_directory",
     "lstat",
@@ -39,6 +40,7 @@ __all__ = [
     "rename",
     "rename_no_replace",
     "rmdir",
+    "set_attribute",
     "start_writeback",
     "statvfs",
     "syncfs",
@@ -186,6 +188,20 @@ def file_system_type(descriptor: int) -> int:
     found = ctypes.create_string_buffer(_STATFS_BYTES)
     _repeat_interrupted(_libc.fstatfs, descriptor, found)
     return ctypes.c_ulong.from_buffer(found).value
+
+
+def get_attribute(path: Path, name: str) -> bytes:
+    """Reads an extended attribute of what has a name itself, not of what a link points at."""
+    if sys.platform != "linux":
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), os.fspath(path))
+    return os.getxattr(path, name, follow_symlinks=False)
+
+
+def set_attribute(path: Path, name: str, value: bytes) -> None:
+    """Sets an extended attribute of what has a name itself, not of what a link points at."""
+    if sys.platform != "linux":
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), os.fspath(path))
+    os.setxattr(path, name, value, follow_symlinks=False)
 
 
 def mkdir(path: Path, mode: int = 0o755) -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from tfx_registry import syscalls
 from tfx_registry.digest import digest_path
-from tfx_registry.errors import InvalidModelError
+from tfx_registry.errors import InvalidInputError, InvalidModelError
 from tfx_registry.serving import copying, source
 from tfx_registry.serving.copying import can_share_blocks, copy_tree
+from tfx_registry.serving.links import HARD_LINKS_VARIABLE
 from tfx_registry.serving.source import SourceFile, scan_source
 
 
@@ -106,13 +107,33 @@ def test_devices_are_refused(
         scan_source(model, base)
 
 
-def test_hard_links_to_files_of_somebody_else_are_refused(
+def test_hard_links_that_lead_out_are_refused(
     model: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "outside").write_text("secret", encoding="utf-8")
     os.link(tmp_path / "outside", model / "linked")
-    # Of the same owner: a store that keeps each content once.
+    for text in (None, "", "refuse"):
+        monkeypatch.setenv(HARD_LINKS_VARIABLE, text or "")
+        if text is None:
+            monkeypatch.delenv(HARD_LINKS_VARIABLE)
+        with pytest.raises(InvalidModelError, match=r"'linked' in it is a hard link.*same-owner"):
+            scan_source(model, base)
+    monkeypatch.setenv(HARD_LINKS_VARIABLE, "same-owner")  # a store that keeps each content once
     assert SourceFile("linked", 6) in scan_source(model, base).files
+    monkeypatch.setenv(HARD_LINKS_VARIABLE, "all")
+    with pytest.raises(
+        InvalidInputError, match=r"'all' of TFX_REGISTRY_HARD_LINKS.*refuse or same"
+    ):
+        scan_source(model, base)
+
+
+@pytest.mark.parametrize("rule", ["refuse", "same-owner"])
+def test_hard_links_to_files_of_somebody_else_are_always_refused(
+    model: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str
+) -> None:
+    monkeypatch.setenv(HARD_LINKS_VARIABLE, rule)
+    (tmp_path / "outside").write_text("secret", encoding="utf-8")
+    os.link(tmp_path / "outside", model / "linked")
     with_lstat(monkeypatch, "linked", lambda fields: fields.__setitem__(4, fields[4] + 1))
     with pytest.raises(InvalidModelError, match="'linked' in it is a hard link to a file outside"):
         scan_source(model, base)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tfx_registry import syscalls
 from tfx_registry.digest import digest_path
+from tfx_registry.errors import InvalidModelError
 from tfx_registry.serving.sharing import share_tree
+from tfx_registry.serving.source import scan_source
 
 
 @pytest.fixture
@@ -80,3 +84,53 @@ def test_other_errors_are_errors(
     monkeypatch.setattr(os, "link", link)
     with pytest.raises(OSError, match="No space left"):
         share_tree(model, tmp_path / "pushed")
+
+
+def test_a_model_with_links_of_ours_may_be_published_again_and_with_others_not(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipeline that pushes to staging, then to production, links the same model twice."""
+    monkeypatch.setattr(syscalls, "clone", lambda *_: False)
+    os.link(model / "model.txt", model / "again")
+    digest = digest_path(model)
+    for place in ("staging", "production", "production"):
+        assert share_tree(model, tmp_path / place) == "hard link"
+        for tree in (model, tmp_path / place):
+            assert len(scan_source(tree, tmp_path).files) == len(digest.files)
+    os.link(model / "model.txt", tmp_path / "by somebody")
+    for tree in (model, tmp_path / "staging"):
+        with pytest.raises(InvalidModelError, match="is a hard link: the file has a name outside"):
+            scan_source(tree, tmp_path)
+    (tmp_path / "by somebody").unlink()
+    shutil.rmtree(tmp_path / "staging")
+    assert share_tree(model, tmp_path / "production") == "hard link"
+    os.link(model / "model.txt", tmp_path / "by somebody")
+    with pytest.raises(InvalidModelError, match="hard link"):
+        scan_source(model, tmp_path)
+
+
+def test_links_made_at_once_are_all_counted(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(syscalls, "clone", lambda *_: False)
+    targets = [tmp_path / f"pushed{number}" for number in range(12)]
+    with ThreadPoolExecutor(len(targets)) as pool:
+        assert set(pool.map(lambda target: share_tree(model, target), targets)) == {"hard link"}
+    assert (model / "model.txt").stat().st_nlink == 1 + len(targets)
+    scan_source(model, tmp_path)
+
+
+@pytest.mark.parametrize("lacks", ["set_attribute", "flock"])
+def test_what_cannot_say_that_it_is_linked_is_copied(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    """Otherwise the model could not be published a second time."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(syscalls, "clone", lambda *_: False)
+    monkeypatch.setattr(syscalls, lacks, fail)
+    assert share_tree(model, tmp_path / "pushed") == "copy"
+    check(model, tmp_path / "pushed")
+    assert (model / "model.txt").stat().st_nlink == 1

@@ -1,22 +1,21 @@
 """What is to be published: one look at the model directory, which refuses what must not be copied.
 
 A published version holds its own bytes, and nothing that its author could not have read. So there
-are no symbolic links, no devices, pipes or sockets, and no hard links to files of somebody else. A
-hard link to a file of the same owner is no danger (the copy has its own bytes, and they are
-compared with the registered digest) and is what stores that keep each content once are made of.
+are no symbolic links, no devices, pipes or sockets, and no hard links that lead out of it (see
+`links`).
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfx_registry import syscalls
 from tfx_registry.digest import IGNORED_AT_TOP
 from tfx_registry.errors import InvalidModelError
+from tfx_registry.serving.links import Links
 
 __all__ = ["SourceFile", "SourceTree", "scan_source", "unreadable"]
 
@@ -77,13 +76,13 @@ def scan_source(root: Path, base: Path) -> SourceTree:
     Raises:
         InvalidModelError: Something in it may not be copied, has too long a name, or is
             unreadable.
+        InvalidInputError: The environment says something unknown of hard links.
     """
     longest_name = syscalls.statvfs(base).f_namemax
     room = _PATH_BYTES - 1 - len(os.fsencode(base)) - len("/18446744073709551615/")
     folders: list[str] = []
     files: list[SourceFile] = []
-    linked: dict[tuple[int, int], tuple[str, os.stat_result]] = {}
-    links: Counter[tuple[int, int]] = Counter()
+    links = Links()
     try:
         owner = syscalls.lstat(root).st_uid
     except OSError as error:
@@ -103,19 +102,8 @@ def scan_source(root: Path, base: Path) -> SourceTree:
             if not stat.S_ISREG(found.st_mode):
                 raise _special(root, path, found.st_mode)
             files.append(SourceFile(path, found.st_size))
-            if found.st_nlink > 1:
-                identity = found.st_dev, found.st_ino
-                linked[identity] = path, found
-                links[identity] += 1
-    for identity, (path, found) in linked.items():
-        if found.st_nlink > links[identity] and found.st_uid != owner:
-            raise InvalidModelError(
-                f"cannot publish {str(root)!r}",
-                f"{path!r} in it is a hard link to a file outside that belongs to somebody else "
-                f"(user {found.st_uid}, the model belongs to {owner}), and publishing it would "
-                "show its content to everybody",
-                "copy the file itself into the model directory",
-            )
+            links.add(path, found)
+    links.check(root, owner)
     return SourceTree(root, tuple(folders), tuple(files))
 
 
