@@ -155,11 +155,28 @@ def test_lineage_leads_from_data_over_run_and_version_to_the_deployment(
         "  .every((t) => t.x >= box.x && t.x + t.width <= box.x + box.width); })"
     )
     assert all(boxes), "some text is wider than its box"
+    # A box has two lines for what it is about; so much is not cut.
+    lines = browser.run(
+        "return [...document.querySelectorAll('#lineage-graph g.node.now text')]"
+        ".map((text) => text.textContent)"
+    )
+    assert lines[0] == "deployment, now"
+    assert "".join(lines[1:]) == "serves as production in /srv/models/penguin"
     browser.find("#lineage-graph summary").click()
     assert "examples" in browser.text("#lineage-graph table")
     browser.find('#lineage-graph a[href="#lineage=9"]').click()
     browser.until("return document.querySelector('#lineage-select').value.startsWith('9')")
 
+
+#: Whether so many versions can be chosen; where the dates of the timeline begin and end.
+OFFERS = (
+    "return [...document.querySelectorAll('#range option')]"
+    ".some((option) => option.text.startsWith(arguments[0]))"
+)
+DATES = (
+    "return [...document.querySelectorAll('#timeline-chart .date')].map((text) => {"
+    " const box = text.getBoundingClientRect(); return [box.left, box.right]; })"
+)
 
 PIPELINE = ("gen", "examples", "stats", "statistics", "infer", "schema", "train", "model")
 
@@ -351,6 +368,43 @@ def test_one_version_is_enough(browser: Any, tmp_path: Path) -> None:
     browser.open(target.as_uri())
     assert browser.complaints() == []
     assert "1 version" in browser.text("#version-pages")
+    assert browser.text("#range") == "version 1"
+    assert "nothing to compare it with" in browser.text("#compare-result")
+    assert browser.all("#compare-choice select") == []
+
+
+def test_a_model_that_was_only_registered_has_no_empty_parts(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("bytes", encoding="utf-8")
+    with ModelRegistry.open("memory://") as registry:
+        registry.register("auk", tmp_path / "model", actor="ada")
+        (tmp_path / "page.html").write_text(registry.report("auk"), encoding="utf-8")
+    browser.open((tmp_path / "page.html").as_uri())
+    assert browser.complaints() == []
+    assert "Nothing serves" in browser.text("#now")
+    assert "No metric is known" in browser.text("#metrics")
+    assert not browser.find("#metric-numbers").is_displayed()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_dates_below_the_charts_do_not_touch_each_other(
+    browser: Any, document: dict[str, Any], tmp_path: Path, width: int
+) -> None:
+    target = tmp_path / "page.html"
+    target.write_text(render_page(grown(document, 4)), encoding="utf-8")
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.open(target.as_uri())
+        for count in ("10", "20", "40", "all"):
+            if browser.run(OFFERS, count):
+                browser.choose("#range select", count)
+                places = browser.run(DATES)
+                assert places, count
+                for (_, right), (left, _) in itertools.pairwise(places):
+                    assert left - right >= 4, (count, places)
+                assert places[-1][1] <= width, count
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_hundreds_of_versions_are_shown_a_part_at_a_time(

@@ -140,6 +140,22 @@ def test_an_unfinished_promotion_is_shown(document: dict[str, Any]) -> None:
     )
 
 
+def test_aliases_that_no_deployment_speaks_of_stand_at_the_top(
+    document: dict[str, Any],
+) -> None:
+    serving = {found["alias"] for found in document["serving"]}
+    assert serving
+    assert "Other aliases" not in render_page(document)
+    changed = copy.deepcopy(document)
+    changed["aliases"].update({"champion": 9, "previous": 4})
+    text = render_page(changed)
+    assert "Other aliases: @champion is version 9, @previous is version 4." in text
+    # Moved by hand, so it says something else than what serves.
+    alias = sorted(serving)[0]
+    changed["aliases"] = {alias: 1}
+    assert f"Other aliases: @{alias} is version 1." in render_page(changed)
+
+
 def test_pages_with_many_versions_stay_small(document: dict[str, Any]) -> None:
     """A thousand versions are measured by benchmarks/page_load.py; here a bound for each."""
     empty = render_page({**document, "versions": [], "decisions": [], "serving": [],

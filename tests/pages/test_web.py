@@ -316,6 +316,13 @@ def test_the_report_of_the_gate_is_the_one_that_versiongate_writes(client: Flask
     assert "no report of the gate" in text_of(client, "/models/penguin/versions/10/decision", 404)
 
 
+def test_a_misspelt_model_is_answered_with_the_closest_one(client: FlaskClient) -> None:
+    assert "did you mean &#39;penguin&#39;?" in text_of(client, "/models/penguim", 404)
+    error = client.get("/api/models/Pengiun/versions/3").json["error"]
+    assert error["todo"] == "did you mean 'penguin'?"
+    assert "did you mean" not in text_of(client, "/models/auk", 404)
+
+
 def test_errors_are_pages_and_json(client: FlaskClient) -> None:
     assert "no model &#39;auk&#39;" in text_of(client, "/models/auk", 404)
     assert client.get("/api/models/auk").json["error"]["what"] == "no model 'auk'"

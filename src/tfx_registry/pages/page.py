@@ -99,6 +99,7 @@ def render_page(document: Mapping[str, Any], *, live: Mapping[str, str] | None =
         .render(
             document=document,
             rows=rows,
+            other_aliases=_other_aliases(document),
             causes={period["event"]: period["reason"] for period in document["periods"]},
             reasons=_REASONS,
             live=live,
@@ -108,6 +109,12 @@ def render_page(document: Mapping[str, Any], *, live: Mapping[str, str] | None =
             policy=security_policy(live=live is not None),
         )
     )
+
+
+def _other_aliases(document: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Returns the aliases of which the deployments say nothing, by name."""
+    told = {(d["alias"], d["number"]) for d in (*document["serving"], *document["trials"])}
+    return sorted(pair for pair in document["aliases"].items() if pair not in told)
 
 
 def _marks(version: Mapping[str, Any], overridden: set[int], rolled_back: set[int]) -> list[str]:

@@ -40,6 +40,7 @@ from tfx_registry.pages.page import (
 from tfx_registry.pages.view import RegistryView
 from tfx_registry.registry.event_text import describe_event
 from tfx_registry.registry.events import Decided
+from tfx_registry.text import closest
 
 __all__ = ["make_app"]
 
@@ -72,7 +73,7 @@ def make_app(view: RegistryView, guard: Guard, *, title: str = "") -> flask.Flas
     app.url_map.strict_slashes = False
     app.register_blueprint(api_blueprint(view, NEWEST), url_prefix="/api")
     _add_guard(app, guard)
-    _add_errors(app)
+    _add_errors(app, view)
     pages = _Pages(view, title)
     app.add_url_rule("/favicon.ico", "icon", lambda: flask.Response(status=204), methods=["GET"])
     for rule, function in (
@@ -237,11 +238,14 @@ def _without_token(guard: Guard) -> flask.Response:
     return flask.make_response(response)
 
 
-def _add_errors(app: flask.Flask) -> None:
+def _add_errors(app: flask.Flask, view: RegistryView) -> None:
     @app.errorhandler(RegistryError)
     def refused(error: RegistryError) -> flask.Response:
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-        return _error(status, error.what, error.why, error.todo)
+        meant = ""
+        if isinstance(error, NotFoundError) and error.model is not None:
+            meant = closest(error.model, (head.model for head in view.list_models()))
+        return _error(status, error.what, error.why, meant or error.todo)
 
     @app.errorhandler(werkzeug.exceptions.HTTPException)
     def failed(error: werkzeug.exceptions.HTTPException) -> flask.Response:

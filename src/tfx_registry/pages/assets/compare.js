@@ -11,6 +11,10 @@ function startCompare() {
 }
 
 function drawCompareChoice() {
+  if (versions.length < 2) {
+    replace("compare-result", el("p", null, "There is one version, and nothing to compare it with."));
+    return;
+  }
   const texts = versions.map((version) => `${version.number}: ${stateOf(version)}`).reverse();
   const place = (number) => versions.length - 1 - indexOf.get(number);
   const choose = (side) => (index) => {

@@ -1,6 +1,6 @@
 // The lineage as a picture: data on the left, then runs, the version, and what came of it.
 
-const BOX = { width: 236, height: 46, gapX: 48, gapY: 14, lane: 12, most: 9 };
+const BOX = { width: 236, line: 18, gapX: 48, gapY: 14, lane: 12, most: 9, letters: 28 };
 
 // The page of a single version leads to the pages of others; the model page holds all of them.
 const single = live && live.single;
@@ -91,28 +91,38 @@ function columnsOf(graph) {
 
 const KINDS = { artifact: "data", execution: "run", version: "version", decision: "decision", alias: "alias", deployment: "deployment", event: "event" };
 
-// Two lines about a node: what kind of thing it is, and which.
+// What kind of thing a node is, and which, in one line or two.
 function wordsOf(node) {
   const seen = node.properties || {};
   const when = seen.current === "yes" ? ", now" : seen.until ? `, until ${moment(seen.until)}` : "";
   const parts = node.kind === "version" ? /^(.*) \((.*)\)$/.exec(node.label) : node.kind === "execution" && /^(.*), run (.*)$/.exec(node.label);
-  if (parts) return [`${KINDS[node.kind]}${node.kind === "version" ? "," : ""} ${parts[2]}`, middleCut(parts[1], 28)];
+  if (parts) return [`${KINDS[node.kind]}${node.kind === "version" ? "," : ""} ${parts[2]}`, inTwo(parts[1], middleCut)];
   // The ends of paths are what differs.
-  if (node.kind === "artifact") return [node.type || "data", tail(node.label.slice(node.type ? node.type.length + 1 : 0), 28)];
-  return [(KINDS[node.kind] || node.kind) + when, middleCut(node.label, 28)];
+  if (node.kind === "artifact") return [node.type || "data", inTwo(node.label.slice(node.type ? node.type.length + 1 : 0), tail)];
+  return [(KINDS[node.kind] || node.kind) + when, inTwo(node.label, middleCut)];
+}
+
+// Breaks behind a space or a hyphen, or before a slash, where there is one: most words stay whole.
+function inTwo(text, shorten) {
+  const most = BOX.letters;
+  if (text.length <= most) return [text];
+  const short = shorten(text, 2 * most);
+  const places = [...short.matchAll(/[ -]|.(?=\/)/g)].map((found) => found.index + 1);
+  const place = places.filter((at) => at <= most && short.length - at <= most).at(-1) || Math.ceil(short.length / 2);
+  return [short.slice(0, place), short.slice(place)];
 }
 
 const tail = (text, length) => (text.length <= length ? text : "…" + text.slice(1 - length));
 
-function lineageNode(graph, node, x, y) {
-  const seen = node.properties || {}, [kind, text] = wordsOf(node);
+function lineageNode(graph, node, x, y, tall) {
+  const seen = node.properties || {}, [kind, lines] = wordsOf(node);
   const blocked = seen.verdict === "blocked" || /\(blocked/.test(node.label);
   const name = `node ${node.kind}${node.id === graph.root ? " root" : ""}${seen.current === "yes" ? " now" : ""}${blocked ? " blocked" : ""}`;
   const own = node.kind === "version" && (seen.model === undefined || seen.model === doc.model) && Number(seen.number);
   const box = svg("g", { class: name }, svg("title", null, node.label),
-    svg("rect", { x, y, width: BOX.width, height: BOX.height, rx: node.kind === "execution" ? 20 : 4 }),
+    svg("rect", { x, y, width: BOX.width, height: tall, rx: node.kind === "execution" ? 20 : 4 }),
     svg("text", { class: "kind", x: x + 12, y: y + 18 }, cut(kind, 29)),
-    svg("text", { x: x + 12, y: y + 36 }, text));
+    lines.map((line, place) => svg("text", { x: x + 12, y: y + 18 + (place + 1) * BOX.line }, line)));
   return own && (single || indexOf.has(own)) && node.id !== graph.root ? svg("a", { href: lineageAddress(own) }, box) : box;
 }
 
@@ -128,7 +138,9 @@ function drawLineage(box, graph, whole) {
     if (stack.length > BOX.most) left.push(...stack.splice(BOX.most));
   }
   const tallest = Math.max(...order.map((key) => stacks.get(key).length));
-  const boxes = tallest * (BOX.height + BOX.gapY) + 10;
+  const drawn = [...stacks.values()].flat();
+  const tall = 28 + BOX.line * Math.max(...drawn.map((node) => wordsOf(node)[1].length)), row = tall + BOX.gapY;
+  const boxes = tallest * row + 10;
   const isLong = (edge) => column.get(edge.target) - column.get(edge.source) > 1;
   // Arrows that pass other columns go around below the boxes, those from one box together.
   const around = [...new Set(graph.edges.filter(isLong).map((edge) => edge.source))];
@@ -136,11 +148,11 @@ function drawLineage(box, graph, whole) {
   const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Lineage: ${graph.nodes.length} things; the list below says the same in words` });
   const nodes = svg("g"), edges = svg("g");
   order.forEach((key, c) => {
-    const stack = stacks.get(key), top = (boxes - stack.length * (BOX.height + BOX.gapY) + BOX.gapY) / 2;
-    stack.forEach((node, row) => {
-      const x = 5 + c * (BOX.width + BOX.gapX), y = top + row * (BOX.height + BOX.gapY);
-      place.set(node.id, { x, y });
-      nodes.append(lineageNode(graph, node, x, y));
+    const stack = stacks.get(key), top = (boxes - stack.length * row + BOX.gapY) / 2;
+    stack.forEach((node, index) => {
+      const x = 5 + c * (BOX.width + BOX.gapX), y = top + index * row;
+      place.set(node.id, { x, y, middle: y + tall / 2 });
+      nodes.append(lineageNode(graph, node, x, y, tall));
     });
   });
   for (const edge of graph.edges) {
@@ -159,7 +171,7 @@ function drawLineage(box, graph, whole) {
 
 function drawEdge(group, from, to, role, lane) {
   if (!from || !to) return;
-  const y1 = from.y + BOX.height / 2, y2 = to.y + BOX.height / 2, x1 = from.x + BOX.width, half = BOX.gapX / 2;
+  const y1 = from.middle, y2 = to.middle, x1 = from.x + BOX.width, half = BOX.gapX / 2;
   const beside = Math.abs(from.x - to.x) < 1, x2 = beside ? to.x + BOX.width : to.x, end = beside ? x2 + 7 : x2 - 7;
   let d = `M${x1} ${y1}C${x1 + half} ${y1} ${end + (beside ? half : -half)} ${y2} ${end} ${y2}`;
   if (lane !== null) {

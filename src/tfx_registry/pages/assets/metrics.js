@@ -24,6 +24,7 @@ function startMetrics() {
 function drawMetricChoice() {
   if (!metricNames.length) {
     replace("metric-choice", el("p", null, "No metric is known of any version."));
+    $("metric-numbers").hidden = true;
     return;
   }
   const slices = byMetric.get(metricNames[chosen.metric]);

@@ -25,10 +25,12 @@ function drawRangeControls(size) {
   const step = (text, from, disabled) =>
     el("button", { type: "button", disabled, onclick: () => showRange(from, size) }, text);
   const first = versions[range.from], last = versions[range.to - 1];
-  replace("range", label,
+  const shownNow = el("span", null, first === last ? `version ${first.number}` : `versions ${first.number} to ${last.number}`);
+  if (sizes.length === 1) replace("range", shownNow);
+  else replace("range", label,
     step("← older", range.from - size, range.from === 0),
     step("newer →", range.from + size, range.to === versions.length),
-    el("span", null, `versions ${first.number} to ${last.number}`));
+    shownNow);
 }
 
 function startRange() {
@@ -90,7 +92,8 @@ function columns(frame, top, bottom, say, readout) {
 
 function axis(frame, y) {
   const every = Math.max(1, Math.ceil(34 / frame.step));
-  const dates = Math.max(1, Math.ceil((frame.width < 560 ? 124 : 84) / frame.step));
+  // A date is some 70 pixels wide; that of the last version moves in from the edge.
+  const dates = Math.max(1, Math.ceil((frame.width < 560 ? 124 : 100) / frame.step));
   const group = svg("g", { "aria-hidden": "true" });
   const last = range.to - 1;
   for (let index = range.from; index < range.to; index++) {
@@ -98,9 +101,9 @@ function axis(frame, y) {
     if (back % every === 0) {
       group.append(svg("text", { x: frame.x(index), y, "text-anchor": "middle" }, versions[index].number));
     }
-    if (back % dates === 0 && (back === 0 || frame.right - frame.x(index) > 110)) {
-      group.append(svg("text", { x: frame.x(index), y: y + 16, class: "soft", "text-anchor":
-        frame.x(index) > frame.right - 36 ? "end" : "middle" }, versions[index].time.slice(0, 10)));
+    if (back % dates === 0) {
+      group.append(svg("text", { x: Math.min(frame.x(index), frame.right - 22), y: y + 16, class: "soft date",
+        "text-anchor": "middle" }, versions[index].time.slice(0, 10)));
     }
   }
   return group;
