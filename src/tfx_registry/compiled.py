@@ -14,7 +14,7 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from tfx_registry.frozen import FrozenDict
@@ -68,18 +68,18 @@ def reader(kind: Any) -> Callable[[Any], Any]:
     return source.compile()
 
 
-@functools.cache
-def fields_reader(cls: Any) -> Callable[[Any], dict[str, Any]]:
-    """Returns a function that reads the fields of a dataclass, and makes no object of them.
+def fields_reader(cls: Any, names: Collection[str]) -> Callable[[Any], dict[str, Any]]:
+    """Returns a function that reads some fields of a dataclass, and makes no object of them.
 
     Args:
-        cls: The dataclass, without `__post_init__`.
+        cls: The dataclass.
+        names: The fields that are read; all others are passed over.
 
     Returns:
-        The function; it returns all fields by name, and raises as what `reader` returns.
+        The function; it returns these fields by name, and raises as what `reader` returns.
     """
     source = _Source()
-    source.dataclass(cls, only_fields=True)
+    source.fields(cls, names)
     return source.compile()
 
 
@@ -263,10 +263,33 @@ class _Source:
         self._check("x", kind, "    ")
         self._lines.append("    return x")
 
-    def dataclass(self, cls: Any, *, only_fields: bool = False) -> None:
+    def fields(self, cls: Any, names: Collection[str]) -> None:
+        """Writes the function that reads some fields of a dataclass into a dictionary."""
+        given = self._given(cls, [f for f in dataclasses.fields(cls) if f.name in names])
+        self._lines.append(f"    return {given}")
+
+    def dataclass(self, cls: Any) -> None:
         """Writes the function that reads a dataclass."""
-        hints = typing.get_type_hints(cls)
         fields = dataclasses.fields(cls)
+        given = self._given(cls, fields)
+        if hasattr(cls, "__slots__") and not hasattr(cls, "__post_init__"):
+            values = ", ".join(f"f{index}" for index in range(len(fields)))
+            self._lines.append(f"    return {self._name(maker(cls))}({values})")
+            return
+        cls_name = self._name(cls)
+        if hasattr(cls, "__post_init__"):
+            self._lines.append(f"    return {cls_name}(**{given})")
+            return
+        # What the constructor does, without a call for each field of a frozen class.
+        self._lines += [
+            f"    made = new({cls_name})",
+            f"    put(made, '__dict__', {given})",
+            "    return made",
+        ]
+
+    def _given(self, cls: Any, fields: Sequence[dataclasses.Field[Any]]) -> str:
+        """Writes the lines that read fields; returns the text of a dictionary of them."""
+        hints = typing.get_type_hints(cls)
         self._lines = [
             "def read(data):",
             "    if data.__class__ is not dict: raise Misfit",
@@ -275,23 +298,7 @@ class _Source:
         for index, field in enumerate(fields):
             self._field(f"f{index}", field, hints[field.name])
         given = ", ".join(f"{field.name!r}: f{index}" for index, field in enumerate(fields))
-        if only_fields:
-            self._lines.append(f"    return {{{given}}}")
-            return
-        if hasattr(cls, "__slots__") and not hasattr(cls, "__post_init__"):
-            values = ", ".join(f"f{index}" for index in range(len(fields)))
-            self._lines.append(f"    return {self._name(maker(cls))}({values})")
-            return
-        cls_name = self._name(cls)
-        if hasattr(cls, "__post_init__"):
-            self._lines.append(f"    return {cls_name}(**{{{given}}})")
-            return
-        # What the constructor does, without a call for each field of a frozen class.
-        self._lines += [
-            f"    made = new({cls_name})",
-            f"    put(made, '__dict__', {{{given}}})",
-            "    return made",
-        ]
+        return f"{{{given}}}"
 
     def _field(self, x: str, field: dataclasses.Field[Any], kind: Any) -> None:
         default = _default(field)

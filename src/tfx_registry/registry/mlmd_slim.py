@@ -9,7 +9,6 @@ long as that is enough.
 from __future__ import annotations
 
 import functools
-import re
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -33,13 +32,11 @@ _METHOD = "GetArtifactsByExternalIds"
 _DELETED = pb.Artifact.DELETED
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _ENTRY = pb.Artifact.CustomPropertiesEntry
-#: What stands before the text of the first piece of a record, in the bytes of a property: its key,
-#: and then the numbers and lengths of the value and of the text in it.
-_FIRST = re.compile(
-    b"\\x0a%c%b\\x12[\\x80-\\xff]*[\\x00-\\x7f]\\x1a[\\x80-\\xff]*[\\x00-\\x7f]"
-    % (len(RECORD), RECORD.encode()),
-    re.DOTALL,
-)
+#: What the bytes of the first piece of a record begin with: its key, and the number of its value,
+#: whose length follows.
+_FIRST = b"\x0a%c%b\x12" % (len(RECORD), RECORD.encode())
+#: The number of a text in a value; the length of the text follows.
+_TEXT = 0x1A
 
 
 def find_versions(store: Any, external_ids: list[str]) -> dict[int, Version]:
@@ -78,13 +75,19 @@ class _Record:
 
     def read_short(self) -> dict[str, Any] | None:
         """See `unread.Record`."""
-        for before in filter(None, map(_FIRST.match, self._artifact.custom_properties)):
-            try:
-                text = str(before.string[before.end() :], "utf-8")
-            except UnicodeDecodeError:
-                return None  # reading all of it says so
-            return read_short(decode_text(text) if "~" in text else text)
-        return None
+        for data in self._artifact.custom_properties:
+            if data.startswith(_FIRST):
+                break
+        else:
+            return None
+        value = _after_number(data, len(_FIRST))
+        if data[value] != _TEXT:
+            return None
+        try:
+            text = str(data[_after_number(data, value + 1) :], "utf-8")
+        except UnicodeDecodeError:
+            return None  # reading all of it says so
+        return read_short(decode_text(text) if "~" in text else text)
 
     def read(self) -> Version:
         """See `unread.Record`."""
@@ -93,6 +96,13 @@ class _Record:
             entry = _ENTRY.FromString(data)
             artifact.custom_properties[entry.key].CopyFrom(entry.value)
         return version_of(read_text(artifact))
+
+
+def _after_number(data: bytes, at: int) -> int:
+    """Returns where a number ends that begins there: with the first byte below 128."""
+    while data[at] > 127:
+        at += 1
+    return at + 1
 
 
 @functools.cache

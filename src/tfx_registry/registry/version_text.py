@@ -11,10 +11,8 @@ order; they are read as a whole, and get this order with the next event of the v
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
-import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -92,17 +90,7 @@ def read_short(text: str) -> dict[str, Any] | None:
 @functools.cache
 def _reader() -> Callable[[Any], dict[str, Any]]:
     """Makes what reads the short fields, as a version's own reader does."""
-    hints = typing.get_type_hints(Version)
-    fields = [
-        (
-            f.name,
-            hints[f.name],
-            dataclasses.field(default=f.default, default_factory=f.default_factory),
-        )
-        for f in dataclasses.fields(Version)
-        if f.name in SHORT_FIELDS
-    ]
-    return compiled.fields_reader(dataclasses.make_dataclass("ShortVersion", fields))
+    return compiled.fields_reader(Version, SHORT_FIELDS)
 
 
 def _open(data: dict[str, Any]) -> str:
