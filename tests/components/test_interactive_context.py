@@ -18,13 +18,10 @@ from tfx_registry import ModelRegistry
 from tfx_registry.components import ModelRegistrar, Promoter, VersionGate
 from tfx_registry.gate import GatePolicy, GateReport, ValueThreshold
 from tfx_registry.records import VersionState
+from tfx_registry.testing.beam_workers import IN_PROCESS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-BEAM_ARGS = [
-    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-    "--sdk_container_image=unused",
-]
 CONFIG = text_format.Parse(
     'model_specs { label_key: "label" } metrics_specs { metrics { class_name: "BinaryAccuracy" } '
     'metrics { class_name: "ExampleCount" } } slicing_specs {}',
@@ -41,7 +38,7 @@ def test_cell_by_cell(
     monkeypatch.setattr(sys, "argv", ["run"])
     registry = f"sqlite:///{tmp_path}/registry.sqlite"
     context = InteractiveContext(
-        pipeline_name="ages", pipeline_root=str(tmp_path), beam_pipeline_args=BEAM_ARGS
+        pipeline_name="ages", pipeline_root=str(tmp_path), beam_pipeline_args=list(IN_PROCESS)
     )
 
     def imported(artifact_type: Any, uri: Any, name: str, **properties: Any) -> Any:

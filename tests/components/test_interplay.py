@@ -27,14 +27,10 @@ from tfx_registry.gate import BaselineRule, GatePolicy, ValueThreshold
 from tfx_registry.operations import Retention
 from tfx_registry.records import Version, VersionState
 from tfx_registry.registry.lineage_graph import LineageGraph, NodeKind
+from tfx_registry.testing.beam_workers import IN_PROCESS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-# TFX hands its own code to Beam's workers unless they have an image of their own.
-BEAM_ARGS = [
-    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-    "--sdk_container_image=unused",
-]
 CONFIG = text_format.Parse(
     """
     model_specs { label_key: "label" }
@@ -215,7 +211,7 @@ class Runs:
             components=[base, data, tuner, trainer, evaluator, registrar, gate, promoter, pusher],
             enable_cache=cache,
             metadata_connection_config=sqlite,
-            beam_pipeline_args=BEAM_ARGS,
+            beam_pipeline_args=list(IN_PROCESS),
         )
 
 

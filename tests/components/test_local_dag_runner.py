@@ -18,12 +18,8 @@ from tfx_registry import ModelRegistry
 from tfx_registry.components import ModelRegistrar, VersionGate
 from tfx_registry.gate import GatePolicy, GateReport, SliceSpec, ValueThreshold
 from tfx_registry.records import VersionState
+from tfx_registry.testing.beam_workers import IN_PROCESS
 
-# TFX hands its own code to Beam's workers unless they have an image of their own.
-BEAM_ARGS = [
-    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-    "--sdk_container_image=unused",
-]
 CONFIG = """
     model_specs { label_key: "label" }
     metrics_specs {
@@ -76,7 +72,7 @@ def test_model_and_examples_are_enough(
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 str(database)
             ),
-            beam_pipeline_args=BEAM_ARGS,
+            beam_pipeline_args=list(IN_PROCESS),
         )
     )
     with ModelRegistry.open(registry) as opened:

@@ -12,6 +12,7 @@ import pytest
 
 from tfx_registry import ModelRegistry
 from tfx_registry.records import Version
+from tfx_registry.testing.beam_workers import IN_PROCESS
 
 DEMO_SECONDS = 1500
 
@@ -98,13 +99,6 @@ class Taxi:
         return self.root / "serving" / "taxi"
 
 
-# TFX packs itself up for Beam's workers, once in each component, unless they have an image.
-BEAM_ARGS = (
-    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-    "--sdk_container_image=unused",
-)
-
-
 @pytest.fixture(scope="session")
 def taxi(tmp_path_factory: pytest.TempPathFactory) -> Taxi:
     from tfx_registry.pipelines.options import hidden_arguments
@@ -114,5 +108,5 @@ def taxi(tmp_path_factory: pytest.TempPathFactory) -> Taxi:
     made = Taxi(tmp_path_factory.mktemp("taxi"))
     with hidden_arguments():
         for lost in (False, True):
-            run(made.root, Hyperparameters(night_tips_lost=lost), beam_args=BEAM_ARGS)
+            run(made.root, Hyperparameters(night_tips_lost=lost), beam_args=IN_PROCESS)
     return made

@@ -19,7 +19,14 @@ from pathlib import Path
 
 from tfx_registry.testing.process import LOOPBACK, Startable, dies_with_this, free_port
 
-__all__ = ["DaskCluster", "PortableRunner"]
+__all__ = ["IN_PROCESS", "DaskCluster", "PortableRunner"]
+
+#: Options of Beam for a pipeline that needs no workers. TFX would pack itself up for them, once in
+#: each component, unless they have an image.
+IN_PROCESS = (
+    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+    "--sdk_container_image=unused",
+)
 
 _START_SECONDS = 180.0
 _STOP_SECONDS = 20.0
