@@ -62,7 +62,6 @@ FILE_NAME = "trips.csv"
 ROWS = 6000
 SEED = 1
 
-_AREAS = 12
 _AIRPORT = 12
 _AREA_WEIGHTS = (3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1)
 _COMPANY_WEIGHTS = (5, 4, 3, 2, 1)

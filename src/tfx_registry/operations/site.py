@@ -57,10 +57,6 @@ class Site:
         """Returns what serves here by the registry, or None."""
         return self.head().deployments.get(self.destination)
 
-    def deployment_if_any(self) -> Deployment | None:
-        """Returns what serves here by the registry, or None; the model need not exist."""
-        return self.deployment() if self.registry.latest_number(self.model) else None
-
     def check(self, version: Version, path: Path, *, hash_all: bool = False) -> BytesCheck:
         """Checks the bytes of a version that lie somewhere in the directory."""
         manifest = version.facts.manifest
