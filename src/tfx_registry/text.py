@@ -15,6 +15,8 @@ __all__ = ["closest", "display_width", "format_number", "format_seconds", "print
 _UNSEEN = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+_DRAWN_ON = frozenset({"Mn", "Me"})
+_JOINING = "\u200b\u200c\u200d\u2060\ufeff"
 
 
 def printable(text: str) -> str:
@@ -30,13 +32,18 @@ def printable(text: str) -> str:
 
 
 def display_width(text: str) -> int:
-    """Returns how many columns of a terminal a text takes: ideographs take two, accents none."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )
+    """Returns how many columns of a terminal a text takes.
+
+    Ideographs take two, and none what is drawn onto the character before it or joins two: accents,
+    the vowels of Thai, the parts of an emoji.
+    """
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in _DRAWN_ON or character in _JOINING:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def closest(word: str, known: Iterable[str]) -> str:
