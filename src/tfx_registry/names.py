@@ -111,7 +111,8 @@ def check_actor(actor: object) -> str:
     """Checks the name of who acts.
 
     Args:
-        actor: 1 to 256 characters of text without control characters.
+        actor: 1 to 256 characters of text without control characters, and without spaces around
+            it: `ada` and `ada ` would look like one person and count as two.
 
     Returns:
         The name, unchanged.
@@ -119,10 +120,15 @@ def check_actor(actor: object) -> str:
     Raises:
         InvalidNameError: It is no such text.
     """
-    if not isinstance(actor, str) or not 1 <= len(actor) <= 256 or _CONTROL.search(actor):
+    if (
+        not isinstance(actor, str)
+        or not 1 <= len(actor) <= 256
+        or _CONTROL.search(actor)
+        or actor != actor.strip()
+    ):
         raise InvalidNameError(
             f"invalid actor {str(actor)[:60]!r}",
-            "an actor is 1 to 256 characters without control characters",
+            "an actor is 1 to 256 characters without control characters, and no space around them",
             "set TFX_REGISTRY_ACTOR",
         )
     return check_text(actor, "actor")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 from pathlib import Path
 
 import pytest
@@ -294,6 +295,22 @@ def test_only_admins_change_the_policy(registry: ModelRegistry) -> None:
         (2, "root", "handing over"),
     ]
     assert registry.list_models() == []
+
+
+def test_no_grant_makes_an_admin(registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    grant = Grant(("bob",), (Action.ALIAS, Action.ADMINISTER))
+    policy = AccessPolicy(admins=("root",), grants=(grant,))
+    with pytest.raises(InvalidPolicyError, match=r"grants\[0\].*'administer' to bob"):
+        registry.set_access_policy(policy, actor="root")
+    assert registry.access_policy() is None
+    with monkeypatch.context() as before:  # an older release let it pass
+        before.setattr(AccessPolicy, "check_grants", lambda _: None)
+        registry.set_access_policy(policy, actor="root")
+    with pytest.raises(AccessDeniedError, match="'bob' may not change the access policy"):
+        registry.set_access_policy(AccessPolicy(admins=("bob",)), actor="bob")
+    with pytest.raises(AccessDeniedError):
+        registry.import_history(io.BytesIO(), actor="bob")
+    registry.set_access_policy(AccessPolicy(admins=("root", "bob")), actor="root")
 
 
 def test_without_four_eyes_the_own_approval_counts(

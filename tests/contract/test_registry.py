@@ -419,7 +419,9 @@ def test_an_interrupted_promotion_is_remembered(registry: ModelRegistry, plain_m
     assert registry.serving("penguin") is None
 
 
-@pytest.mark.parametrize("actor", ["ev\x1b[31mil", "a\nb", "x" * 257, "\x9b"])
+@pytest.mark.parametrize(
+    "actor", ["ev\x1b[31mil", "a\nb", "x" * 257, "\x9b", " ", "ada ", "\u2003ada"]
+)
 def test_bad_actors(registry: ModelRegistry, plain_model: Path, actor: str) -> None:
     with pytest.raises(InvalidNameError, match="invalid actor"):
         registry.register("penguin", plain_model, actor=actor)

@@ -50,7 +50,7 @@ POLICY_LOG = "*"
 
 
 class Action(str, enum.Enum):
-    """What an actor may be allowed to do."""
+    """What an actor may be allowed to do; to administer is for admins, no grant gives it."""
 
     REGISTER = "register"
     DECIDE = "decide"
@@ -185,16 +185,32 @@ class AccessPolicy:
             model: Name of the model.
 
         Returns:
-            True for admins, and where a grant says so.
+            True for admins, and where a grant says so; of grants of `ADMINISTER`, which older
+            releases let pass, nothing follows.
         """
         if actor in self.admins:
             return True
-        return any(
+        return action is not Action.ADMINISTER and any(
             action in grant.actions
             and _matches(model, grant.models)
             and any(fnmatch.fnmatchcase(actor, pattern) for pattern in grant.actors)
             for grant in self.grants
         )
+
+    def check_grants(self) -> None:
+        """Refuses a policy with a grant of what only admins may.
+
+        Raises:
+            InvalidPolicyError: There is one.
+        """
+        for index, grant in enumerate(self.grants):
+            if Action.ADMINISTER in grant.actions:
+                raise InvalidPolicyError(
+                    f"invalid access policy: grants[{index}]",
+                    f"it gives {Action.ADMINISTER.value!r} to {', '.join(grant.actors)}, and only "
+                    "admins change the policy",
+                    "name them in admins, or take the action out",
+                )
 
     def check(self, actor: str, action: Action, model: str) -> None:
         """Refuses what is not allowed.

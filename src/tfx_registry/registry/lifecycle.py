@@ -235,10 +235,12 @@ class Lifecycle(RegistryWriter):
             The policy.
 
         Raises:
+            InvalidPolicyError: A grant of it gives what only admins may.
             AccessDeniedError: The actor is no admin.
             RefusedError: The first policy would lock out the actor who sets it.
         """
         who = self.actor(actor)
+        policy.check_grants()
 
         def plan(head: Head | None) -> Payload:
             if head is None and who not in policy.admins:
