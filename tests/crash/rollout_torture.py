@@ -44,6 +44,7 @@ from tfx_registry.errors import (
 from tfx_registry.operations import (
     Servers,
     abort,
+    label_moves,
     promote_by_config,
     promote_canary,
     rollout_steps,
@@ -64,7 +65,7 @@ CALLS: tuple[tuple[Any, str], ...] = (
     (ModelRegistry, "record_abort"),
     (ModelRegistry, "record_rollback"),
     (ModelRegistry, "record_servers"),
-    (rollout_steps, "write_entry"),
+    (label_moves, "write_entry"),
     (rollout_steps, "check_servers"),
     (ModelConfigFile, "_swap"),
     (replacing, "exchange"),

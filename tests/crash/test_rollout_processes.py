@@ -26,7 +26,7 @@ from tfx_registry.testing.model_server import ModelServerEmulator
 WORKER = """
 import os, pathlib, signal, sys
 from tfx_registry import ModelRegistry
-from tfx_registry.operations import Servers, promote_by_config, rollout_steps
+from tfx_registry.operations import Servers, label_moves, promote_by_config, rollout_steps
 
 uri, number, base, config, url, canary, step = sys.argv[1:]
 
@@ -41,7 +41,7 @@ def die_around(owner, name, when):
 
 when, _, name = step.partition(" ")
 if name:
-    owners = (ModelRegistry, rollout_steps, rollout_steps.RolloutSteps)
+    owners = (ModelRegistry, label_moves, rollout_steps, rollout_steps.RolloutSteps)
     owner = next(o for o in owners if hasattr(o, name))
     die_around(owner, name, when)
 print("ready", flush=True)

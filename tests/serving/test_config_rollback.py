@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +15,7 @@ from tfx_registry.errors import ConflictError, RefusedError
 from tfx_registry.operations import rollout_steps
 from tfx_registry.operations.rollouts import Rollout, roll_back_by_config, settle
 from tfx_registry.operations.servers import Servers
+from tfx_registry.serving.model_config import READ_MARK, SpecificVersions
 from tfx_registry.serving.model_config_file import ModelConfigFile
 from tfx_registry.testing.model_server import ModelServerEmulator
 
@@ -163,6 +166,85 @@ def test_a_label_does_not_move_to_what_was_taken_out_meanwhile(
     ]
     for server in serving.running:
         assert server.resolve(MODEL, label="stable")[0] == 1
+
+
+class Stalled:
+    """Servers that have read that 1 is taken out, and have not unloaded it yet.
+
+    They go on after some more writes of the file: they unload it, and only then read what it says.
+    """
+
+    def __init__(self, place: Any, patch: pytest.MonkeyPatch, *, writes: int) -> None:
+        self.place = place
+        self.left = writes
+        self.polls = [(server, server._poll_config) for server in place.running]
+        for server in place.running:
+            self.replace(server, "_poll_file_system")
+        entry = place.entry()
+        with ModelConfigFile.lock(place.config) as file:
+            file.put(dataclasses.replace(entry, policy=SpecificVersions((2,))))
+        for server in place.running:
+            self.wait(lambda server=server: server._watched[0].versions == (2,))
+            self.replace(server, "_poll_config")
+        swap = ModelConfigFile._swap
+
+        def watched(file: ModelConfigFile, new: bytes, seen: bytes | None, name: str) -> bool:
+            done = swap(file, new, seen, name)
+            self.left -= 1
+            if self.left == 0:
+                self.go_on()
+            return done
+
+        patch.setattr(ModelConfigFile, "_swap", watched)
+
+    def replace(self, server: Any, poll: str) -> None:
+        """Lets a server do nothing where it polls; returns once it has come there."""
+        there = threading.Event()
+        setattr(server, poll, there.set)
+        assert there.wait(60)
+
+    def wait(self, reached: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not reached():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def go_on(self) -> None:
+        for server, poll_config in self.polls:
+            assert server.statuses(MODEL)[1].state == "AVAILABLE"
+            del server._poll_file_system
+            _wait_until_unloaded(server, 1)
+            server._poll_config = poll_config
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_label_does_not_move_to_what_servers_are_about_to_unload(
+    serving: Any, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    """They would refuse the file for ever: what they were told last does not list the version."""
+    serving.promote(2)
+    assert serving.said() == ((1, 2), {"stable": 2})
+    if begun:  # in the last moment before the label moves
+        _while_waiting(serving, monkeypatch, lambda: Stalled(serving, monkeypatch, writes=1))
+    else:  # such as by an abort, or a promotion that keeps less
+        Stalled(serving, monkeypatch, writes=2)
+    servers = dataclasses.replace(serving.servers, deadline_seconds=20)
+    roll_back_by_config(serving.registry, MODEL, serving.base, reason="wrong", servers=servers)
+    assert serving.said() == ((1,), {"stable": 1})
+    for server in serving.running:
+        assert server.labels(MODEL) == {"stable": 1}
+        assert server.resolve(MODEL, label="stable")[0] == 1
+
+
+def test_what_a_promoter_that_died_has_asked_servers_by_goes_with_the_next_write(
+    serving: Any,
+) -> None:
+    serving.promote(2)
+    entry = serving.entry()
+    with ModelConfigFile.lock(serving.config) as file:
+        file.put(dataclasses.replace(entry, labels={**entry.labels, f"{READ_MARK}0": 2, "mine": 1}))
+    assert settle(serving.registry, MODEL, serving.base)
+    assert serving.said() == ((1, 2), {"stable": 2, "mine": 1})
 
 
 def test_a_file_from_a_backup_gets_its_labels_in_two_steps(serving: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tfx_registry import ModelRegistry
 from tfx_registry.errors import NotServedError, RefusedError
-from tfx_registry.operations import reconcile, rollout_steps, rollouts, status, trials
+from tfx_registry.operations import label_moves, reconcile, rollout_steps, rollouts, status, trials
 from tfx_registry.operations.servers import Servers
 from tfx_registry.operations.trials import abort
 from tfx_registry.promotion import promote
@@ -191,7 +191,7 @@ def left_listed(place: Any) -> None:
 def undo_by_abort(place: Any, patch: pytest.MonkeyPatch, step: str) -> None:
     left_listed(place)
     if step == "file":
-        patch.setattr(rollout_steps, "write_entry", dying)
+        patch.setattr(label_moves, "write_entry", dying)
     elif step == "away":
         patch.setattr(trials, "put_begun_away", dying)
     with pytest.raises(Killed):

@@ -9,7 +9,15 @@ import pytest
 
 from tfx_registry import ModelRegistry
 from tfx_registry.errors import RefusedError
-from tfx_registry.operations import Retention, prune, reconcile, rollback, rollout_steps, status
+from tfx_registry.operations import (
+    Retention,
+    label_moves,
+    prune,
+    reconcile,
+    rollback,
+    rollout_steps,
+    status,
+)
 from tfx_registry.operations.rollouts import settle
 from tfx_registry.operations.servers import Servers
 from tfx_registry.operations.trials import abort
@@ -83,6 +91,7 @@ def test_interrupted_then_repeated_and_interrupted_then_aborted(
     places = {
         "record_rollout": (ModelRegistry, "record_rollout"),
         "record": (ModelRegistry, record),
+        "write_entry": (label_moves, "write_entry"),
         "finish": (rollout_steps.RolloutSteps, "finish"),
     }
     with monkeypatch.context() as monkeypatch:

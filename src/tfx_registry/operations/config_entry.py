@@ -6,6 +6,7 @@ anybody, and always comes out the same.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Collection
 
@@ -15,6 +16,7 @@ from tfx_registry.records import ConfigTarget, Head
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving.model_config import (
     CANARY_LABEL,
+    READ_MARK,
     STABLE_LABEL,
     LatestVersions,
     ServedModel,
@@ -27,6 +29,7 @@ __all__ = [
     "find_entry",
     "find_target",
     "is_listed",
+    "mark_entry",
     "put_back",
     "write_entry",
 ]
@@ -151,7 +154,7 @@ def entry_for(
     labels = {
         label: number
         for label, number in (now.labels if now else {}).items()
-        if label not in (STABLE_LABEL, CANARY_LABEL)
+        if label not in (STABLE_LABEL, CANARY_LABEL) and not label.startswith(READ_MARK)
     }
     numbers = {*also, *labels.values()}
     plain = serving is not None and serving.config is None and begun is None and trial is None
@@ -202,7 +205,7 @@ def write_entry(
         base: The serving base directory, as seen here.
         target: The entry.
         also: Other versions to be loaded.
-        loaded: Versions that every server has loaded, whatever the file lists.
+        loaded: Versions that every server was told to load, and has, whatever the file lists.
         pin: See `entry_for`.
         marked: See `entry_for`.
 
@@ -226,6 +229,45 @@ def write_entry(
             return None, False, ()  # servers are not told by this file
         new, late = _listed_first(now, new, loaded)
         return now, file.put(new), late
+
+
+def mark_entry(
+    registry: ModelRegistry, model: str, base: Base, target: ConfigTarget, number: int, mark: str
+) -> int | None:
+    """Writes a file that lists a version, with one more label that servers know once they read it.
+
+    Whoever writes the file next removes it.
+
+    Args:
+        registry: The registry.
+        model: Name of the model.
+        base: The serving base directory, as seen here.
+        target: The entry.
+        number: The version.
+        mark: The label.
+
+    Returns:
+        What the label points at: a version that has another label already, so that no server
+        refuses it. None where there is none; nothing was written then.
+
+    Raises:
+        InvalidInputError: The file is no list of models.
+        RefusedError: The entry of that name is for something else.
+        ServingDirectoryError: It cannot be written.
+    """
+    with config_at(target.path).lock(target.path) as file:
+        now = file.find(target.name)
+        if now is None:
+            return None
+        check_entry(now, target)
+        wanted = entry_for(registry.head(model), base, target, now, [number])
+        new, _ = _listed_first(now, wanted, ())
+        said = dict(now.labels)
+        points = next((n for label, n in sorted(new.labels.items()) if said.get(label) == n), None)
+        if points is None:
+            return None
+        file.put(dataclasses.replace(new, labels={**new.labels, mark: points}))
+        return points
 
 
 def _listed_first(

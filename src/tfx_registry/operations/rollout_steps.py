@@ -12,18 +12,14 @@ from tfx_registry.errors import NotServedError, RefusedError
 from tfx_registry.operations.bases import Base, lies_in
 from tfx_registry.operations.config_entry import find_entry, is_listed, put_back, write_entry
 from tfx_registry.operations.held import Publication, hold, local_source
+from tfx_registry.operations.label_moves import LabelMoves, is_doubtful
 from tfx_registry.operations.servers import Servers, check_servers
 from tfx_registry.operations.undone import put_begun_away
 from tfx_registry.records import ConfigTarget, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving.model_config import STABLE_LABEL, ServedModel
-from tfx_registry.serving.status_client import ModelServer, ServerState
-from tfx_registry.serving.verification import (
-    Before,
-    look,
-    wait_until_available,
-    wait_until_labelled,
-)
+from tfx_registry.serving.status_client import ModelServer
+from tfx_registry.serving.verification import Before, wait_until_labelled
 
 __all__ = ["Pinned", "RolloutSteps"]
 
@@ -119,7 +115,7 @@ class RolloutSteps:
         said: ServedModel | None,
     ) -> None:
         try:
-            self._wait_for((number,), clients)
+            self._moves.wait_until_loaded(number)
             # Only a label tells whether a server has read the file.
             write_entry(self.registry, self.model, self.base, self.target, pin=True, marked=True)
             wait_until_labelled(
@@ -209,17 +205,18 @@ class RolloutSteps:
             NotServedError: A server did not load it.
             RefusedError: No server was asked, and the label may not move without.
         """
-        clients = self.clients
-        said, late = self._list(number, clients)
-        if not clients:
-            self._check_unasked(number, label, said, late, listed=listed)
+        moves = self._moves
+        written = moves.write([number])
+        said = written.said
+        if not moves.clients:
+            self._check_unasked(number, label, said, written.late, listed=listed)
             return
         try:
-            if late:
-                self._wait_for(late, clients)
-                self._list(number, clients)
+            moves.finish(written, [number])
+            if is_doubtful(said, number, before):
+                moves.wait_until_read(number)
             check_servers(
-                self.registry, self.model, number, self.base, self.servers, clients, before,
+                self.registry, self.model, number, self.base, self.servers, moves.clients, before,
                 self.actor,
             )  # fmt: skip
         except NotServedError as error:
@@ -227,36 +224,11 @@ class RolloutSteps:
                 self._undo(number, pinned.said if pinned is not None else said, error)
             raise
 
-    def _list(
-        self, number: int, clients: Sequence[ModelServer]
-    ) -> tuple[ServedModel | None, tuple[int, ...]]:
-        said, _, late = write_entry(
-            self.registry, self.model, self.base, self.target, also=[number],
-            loaded=self._loaded(clients),
-        )  # fmt: skip
-        return said, late
-
-    def _loaded(self, clients: Sequence[ModelServer]) -> list[int]:
-        """Asks which versions that should have a label are loaded in every server."""
-        head = self.registry.head(self.model)
-        labelled = (head.deployments.get(str(self.base)), head.canaries.get(str(self.base)))
-        numbers = {there.number for there in labelled if there is not None} if clients else set()
-        return [
-            number
-            for number in numbers
-            if all(
-                said is not None and said.state is ServerState.AVAILABLE
-                for said in look(clients, number).values()
-            )
-        ]
-
-    def _wait_for(self, numbers: tuple[int, ...], clients: Sequence[ModelServer]) -> None:
-        """Waits until servers have loaded versions that get a label."""
-        for number in numbers:
-            wait_until_available(
-                clients, number, deadline_seconds=self.servers.deadline_seconds,
-                before=look(clients, number), poll_seconds=self.servers.poll_seconds,
-            )  # fmt: skip
+    @property
+    def _moves(self) -> LabelMoves:
+        return LabelMoves(
+            self.registry, self.model, self.base, self.target, self.servers, self.clients
+        )
 
     def finish(self, label: str, number: int | None) -> bool:
         """Writes the file from the registry, and waits until servers know the label.
@@ -272,28 +244,18 @@ class RolloutSteps:
             NotServedError: A server did not follow before the deadline.
             RefusedError: The file did not list the version, and no server was asked.
         """
-        clients = self.clients
-        _, changed, late = write_entry(
-            self.registry, self.model, self.base, self.target, loaded=self._loaded(clients)
-        )
-        if late:
-            self._load_late(late, clients)
-        if clients:
-            wait_until_labelled(
-                clients, label, number, deadline_seconds=self.servers.deadline_seconds,
-                poll_seconds=self.servers.poll_seconds,
-            )  # fmt: skip
+        moves = self._moves
+        written = moves.write()
+        if not moves.clients:
+            if written.late:
+                raise self._not_moved(written.late, "what was done is recorded, but")
+            return written.changed
+        changed = moves.finish(written).changed
+        wait_until_labelled(
+            moves.clients, label, number, deadline_seconds=self.servers.deadline_seconds,
+            poll_seconds=self.servers.poll_seconds,
+        )  # fmt: skip
         return changed
-
-    def _load_late(self, late: tuple[int, ...], clients: Sequence[ModelServer]) -> None:
-        """Moves labels once versions are loaded that the file had to list first.
-
-        Somebody else may have taken them out again, such as 'tfx-registry reconcile'.
-        """
-        if not clients:
-            raise self._not_moved(late, "what was done is recorded, but")
-        self._wait_for(late, clients)
-        write_entry(self.registry, self.model, self.base, self.target, loaded=self._loaded(clients))
 
     def _not_moved(self, late: tuple[int, ...], first: str) -> RefusedError:
         numbers = ", ".join(map(str, late))

@@ -25,6 +25,7 @@ from tfx_registry.serving.text_format import (
 
 __all__ = [
     "CANARY_LABEL",
+    "READ_MARK",
     "STABLE_LABEL",
     "AllVersions",
     "LatestVersions",
@@ -40,6 +41,8 @@ __all__ = [
 STABLE_LABEL = "stable"
 #: The label of a version on trial.
 CANARY_LABEL = "canary"
+#: How labels begin that tell whether a server has read the file; they stay for a few polls.
+READ_MARK = "tfx_registry_read_"
 
 _LIST = "model_config_list"
 _CONFIG = "config"
