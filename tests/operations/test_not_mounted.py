@@ -7,9 +7,10 @@ import shutil
 
 import pytest
 
-from tfx_registry import promote, reconcile, rollback
+from tfx_registry import Retention, promote, prune, reconcile, rollback
 from tfx_registry.errors import RefusedError, ServingDirectoryError
 from tfx_registry.operations import Servers, promote_by_config
+from tfx_registry.serving import ServingDirectory
 
 MODEL = "penguin"
 
@@ -76,11 +77,61 @@ def test_nothing_is_rolled_back_there_either(served, by_config, mount_point_left
     assert served.serving() == 2
 
 
+@pytest.mark.parametrize("left", ["mount point", "mount point above", "nothing", "after a wait"])
+def test_nothing_is_brought_back_where_a_volume_may_not_be_mounted(served, left) -> None:
+    """A job that reconciles every night would fill the mount point."""
+    volume = served.base.parent if left == "mount point above" else served.base
+    if left == "nothing":  # a container that was not given it
+        volume = served.base.parent
+    away = volume.rename(served.folder.parent / "away")
+    if left != "nothing":
+        volume.mkdir()
+    if left == "after a wait":  # such as of 'tfx-registry abort'
+        with ServingDirectory.lock(served.base):
+            pass
+    before, found = served.kinds(), sorted(volume.rglob("*"))
+    for _ in range(2):
+        with pytest.raises(ServingDirectoryError, match=r"version 3 .*should serve there.*mount"):
+            reconcile(served.registry, served.base, MODEL)
+        with pytest.raises(ServingDirectoryError, match=r"cannot remove versions from .*mount"):
+            prune(served.registry, MODEL, served.base, Retention(1), dry_run=False)
+        with pytest.raises(ServingDirectoryError, match=r"mount.*reconcile --restore"):
+            promote(served.registry, MODEL, 3, served.base)
+    assert (served.kinds(), sorted(volume.rglob("*"))) == (before, found)
+    if left != "nothing":
+        shutil.rmtree(volume)
+    away.rename(volume)
+    done = reconcile(served.registry, served.base)
+    assert (done.actions, done.problems) == ((), ())
+
+
+@pytest.mark.parametrize("left", ["the directory", "its parent", "nothing"])
+def test_what_is_lost_is_brought_back_on_request(served, left) -> None:
+    served.register()
+    served.decide(4)
+    shutil.rmtree(served.base.parent)
+    if left != "nothing":
+        (served.base if left == "the directory" else served.base.parent).mkdir(parents=True)
+    done = reconcile(served.registry, served.base, MODEL, restore=True)
+    assert (done.serving, done.problems) == (3, ())
+    assert served.visible() == [3]
+    assert reconcile(served.registry, served.base).actions == ()
+    promote(served.registry, MODEL, 4, served.base)
+    assert served.visible() == [3, 4]
+
+
+def test_a_directory_that_is_gone_beside_others_was_removed(served) -> None:
+    (served.base.parent / "gull").mkdir()
+    shutil.rmtree(served.base)
+    assert reconcile(served.registry, served.base, MODEL).serving == 3
+    assert served.visible() == [3]
+
+
 def test_a_directory_that_is_lost_goes_on_after_reconcile(served) -> None:
     served.register()
     served.decide(4)
     shutil.rmtree(served.base)
-    reconcile(served.registry, served.base)
+    reconcile(served.registry, served.base, restore=True)
     promote(served.registry, MODEL, 4, served.base)
     assert served.visible() == [3, 4]
 
@@ -91,7 +142,8 @@ def test_a_directory_that_is_lost_with_all_bytes_goes_on_after_reconcile(served)
     shutil.rmtree(served.base)
     for number in (1, 2, 3):
         shutil.rmtree(served.folder / f"model{number}")
-    assert "no known place has its bytes" in reconcile(served.registry, served.base).problems[0]
+    found = reconcile(served.registry, served.base, restore=True)
+    assert "no known place has its bytes" in found.problems[0]
     promote(served.registry, MODEL, 4, served.base)
     assert served.visible() == [4]
 

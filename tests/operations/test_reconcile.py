@@ -62,7 +62,7 @@ def test_what_serves_and_was_put_away_comes_back(served) -> None:
 
 def test_a_directory_that_is_gone_is_made_anew_and_never_empty(served) -> None:
     shutil.rmtree(served.base)
-    done = reconcile(served.registry, served.base)
+    done = reconcile(served.registry, served.base, restore=True)
     assert "the directory was gone: made it anew with version 3" in done.actions[0]
     assert same_bytes(served, 3)
     # The others are known to be gone from here, and a rollback can still bring them back.
@@ -79,14 +79,14 @@ def test_what_an_earlier_reconciliation_left_does_not_come_along(served) -> None
     aside = served.base.parent / f".{served.base.name}.tfx_registry"
     shutil.copytree(served.folder / "model1", aside / "7")
     shutil.rmtree(served.base)
-    reconcile(served.registry, served.base)
+    reconcile(served.registry, served.base, restore=True)
     assert served.visible() == [3]
 
 
 def test_a_directory_that_is_gone_with_all_bytes_is_reported(served) -> None:
     shutil.rmtree(served.base)
     shutil.rmtree(served.folder)
-    done = run(served)
+    done = run(served, restore=True)
     assert "version 3 should serve, and no known place has its bytes" in done.problems[0]
     version = served.registry.get(MODEL, 3)
     assert version.bytes_gone

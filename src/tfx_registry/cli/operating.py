@@ -134,6 +134,11 @@ def status(settings: Settings, serving_dir: str, hash_all: bool) -> None:
 )
 @click.option("--verify", "hash_all", is_flag=True, help="Hash every version.")
 @click.option(
+    "--restore",
+    is_flag=True,
+    help="Bring back what should serve into an empty place, which may be one that is not mounted.",
+)
+@click.option(
     "--yes",
     is_flag=True,
     help="Do not ask about --quarantine. Where there is no terminal it is needed.",
@@ -145,13 +150,15 @@ def reconcile(
     serving_dir: str,
     quarantine: bool,
     hash_all: bool,
+    restore: bool,
     yes: bool,
 ) -> None:
     """Bring registry and serving directory to one state after a crash or an accident.
 
     Finishes or undoes what was interrupted, publishes again what should serve and is missing, and
     writes down what is gone. What others put there is reported, never deleted. Running it again
-    does nothing more. Exit code 4 means that something is left for a person.
+    does nothing more. Exit code 4 means that something is left for a person. A place that is empty
+    although a version should serve there is refused without --restore: it may not be mounted.
 
     Example: tfx-registry reconcile --serving-dir serving/penguin
     """
@@ -165,8 +172,9 @@ def reconcile(
         )
     with settings.open() as registry:
         done = bring_together(
-            registry, serving_dir, model, quarantine=quarantine, hash_all=hash_all
-        )
+            registry, serving_dir, model,
+            quarantine=quarantine, hash_all=hash_all, restore=restore,
+        )  # fmt: skip
     if settings.as_json:
         render.print_json(_full(done))
     else:

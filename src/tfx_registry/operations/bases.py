@@ -9,13 +9,23 @@ from typing import Protocol
 from tfx_registry.errors import ServingDirectoryError
 from tfx_registry.records import Deployment, Head
 from tfx_registry.registry import ModelRegistry
-from tfx_registry.serving import base_directory
+from tfx_registry.serving import base_directory, list_version_directories
 from tfx_registry.serving.model_config_document import ModelConfigDocument
 from tfx_registry.serving.model_config_file import ModelConfigFile
 from tfx_registry.serving.objects import ObjectUrl, ObjectView, is_object_url
 from tfx_registry.serving.objects.model_config import StoredModelConfig
+from tfx_registry.serving.shelf import Shelf
 
-__all__ = ["AnySite", "Base", "base_of", "check_is_there", "config_at", "exists", "lies_in"]
+__all__ = [
+    "AnySite",
+    "Base",
+    "base_of",
+    "check_is_there",
+    "config_at",
+    "exists",
+    "is_bare",
+    "lies_in",
+]
 
 #: A serving base directory. `str(base)` is how the registry names it, `base / "3"` a version in it.
 Base = Path | ObjectUrl
@@ -55,6 +65,21 @@ def exists(base: Base) -> bool:
     return isinstance(base, ObjectUrl) or base.exists()
 
 
+def is_bare(base: Path) -> bool:
+    """Tells whether nothing in a directory is from this package, or for a server.
+
+    So is an empty mount point, or one in which a command has just waited for its turn.
+
+    Args:
+        base: The serving base directory; it need not exist.
+    """
+    shelf = Shelf(base)
+    try:
+        return not (list_version_directories(base) or shelf.owner() or shelf.withdrawn())
+    except OSError:
+        return False  # not for this user, which is said as soon as it is held
+
+
 def check_is_there(
     registry: ModelRegistry, model: str, base: Base, *, action: str = "publish into"
 ) -> None:
@@ -73,20 +98,15 @@ def check_is_there(
         ServingDirectoryError: A version should serve there, and the directory is missing or empty.
     """
     serving = registry.head(model).deployments.get(str(base))
-    if serving is None or isinstance(base, ObjectUrl):
+    if serving is None or isinstance(base, ObjectUrl) or not is_bare(base):
         return
-    try:
-        if base.is_dir() and any(base.iterdir()):
-            return
-    except OSError:
-        return  # not for this user, which is said as soon as it is held
     # What reconcile has found gone and could not bring back stands in nobody's way.
     if str(base) not in registry.get(model, serving.number).removed_from:
         raise ServingDirectoryError(
             f"cannot {action} {str(base)!r}",
             f"version {serving.number} of {model!r} should serve there, and nothing is there",
-            "mount its volume; where the volume is lost, let 'tfx-registry reconcile' bring back "
-            "what served, and run this again",
+            "mount its volume; where the volume is lost, let 'tfx-registry reconcile --restore' "
+            "bring back what served, and run this again",
         )
 
 

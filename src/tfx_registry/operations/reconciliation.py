@@ -7,6 +7,7 @@ never deleted, and are moved away only on request. Running it again does nothing
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfx_registry.errors import ServingDirectoryError
+from tfx_registry.operations.bases import is_bare
 from tfx_registry.operations.reconcile_work import ReconcileWork
 from tfx_registry.operations.recovery import bring_back, forget, recover
 from tfx_registry.operations.site import Site, holds, model_of, open_site, sources, stored
@@ -57,6 +59,7 @@ def reconcile(
     *,
     quarantine: bool = False,
     hash_all: bool = False,
+    restore: bool = False,
     actor: str | None = None,
 ) -> Reconciliation:
     """Brings registry and serving directory to one state.
@@ -68,6 +71,8 @@ def reconcile(
         quarantine: Whether to move away what has other bytes than registered, and what lies above
             the version that should serve.
         hash_all: Whether to hash every version; otherwise only those whose files look touched.
+        restore: Whether to bring back what should serve into a place that looks like one whose
+            volume is not mounted. An object store never does.
         actor: Who; the access policy must let them promote.
 
     Returns:
@@ -77,7 +82,7 @@ def reconcile(
         NotFoundError: Nothing is known of the directory.
         AccessDeniedError: The access policy does not let the actor promote.
         RefusedError: It is for another model.
-        ServingDirectoryError: It cannot be changed.
+        ServingDirectoryError: It cannot be changed, or its volume may not be mounted.
     """
     if is_object_url(serving_dir):
         from tfx_registry.operations.objects import reconcile_objects
@@ -90,6 +95,8 @@ def reconcile(
     name = model if model is not None else model_of(registry, base)
     name = registry.head(name).model
     registry.check_may_promote(name, actor)
+    if not restore:
+        _check_mounted(registry, name, base)
     restored = [] if base.exists() else _restore_base(registry, name, base)
     with open_site(registry, name, base, actor=actor) as site:
         work = _Work(site, base, quarantine=quarantine, hash_all=hash_all, did=restored)
@@ -190,6 +197,35 @@ class _Work(ReconcileWork[Site]):
         head = self.site.head()
         places = sources(version, head, self.site.base)
         return any(holds(place, version) for place in places) or stored(version, head)
+
+
+def _check_mounted(registry: ModelRegistry, model: str, base: Path) -> None:
+    """Refuses a place that looks like one whose volume is not mounted.
+
+    What would be brought back there would be hidden, or gone, once the volume is back. A directory
+    that is missing beside others was removed; one that is empty, or whose parent is, or was not
+    given to this container, may be either, and only somebody who looks can tell.
+
+    Raises:
+        ServingDirectoryError: It does.
+    """
+    serving = registry.head(model).deployments.get(str(base))
+    if serving is None or str(base) in registry.get(model, serving.number).removed_from:
+        return
+    where = next((place for place in (base, base.parent) if os.path.lexists(place)), None)
+    with contextlib.suppress(OSError):  # not for this user, which is said as soon as it is held
+        if where == base and not is_bare(base):
+            return
+        if where == base.parent and any(where.iterdir()):
+            return
+        what = f"{str(where)!r} is empty" if where else f"{str(base.parent)!r} does not exist"
+        raise ServingDirectoryError(
+            f"cannot reconcile {str(base)!r}",
+            f"version {serving.number} of {model!r} should serve there, and {what}, as where a "
+            "volume is not mounted",
+            "mount it and repeat; where what served is lost, repeat with --restore, which brings "
+            "it back",
+        )
 
 
 def _restore_base(registry: ModelRegistry, model: str, base: Path) -> list[str]:

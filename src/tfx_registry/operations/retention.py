@@ -16,7 +16,7 @@ from pathlib import Path
 from tfx_registry import codec
 from tfx_registry.digest import walk_files
 from tfx_registry.errors import InvalidInputError, ModelServerError
-from tfx_registry.operations.bases import base_of
+from tfx_registry.operations.bases import base_of, check_is_there
 from tfx_registry.operations.config_entry import find_entry, is_listed
 from tfx_registry.operations.recovery import recover
 from tfx_registry.operations.site import Site, check_owner, holds, open_site, sources, stored
@@ -191,11 +191,12 @@ def prune(
         RefusedError: The directory is for another model.
         ModelServerError: A server did not answer, or has no version of the model loaded, so that
             it cannot be the one of this directory; nothing was removed.
-        ServingDirectoryError: The directory cannot be changed.
+        ServingDirectoryError: The directory cannot be changed, or should not be empty.
     """
     base = base_of(serving_dir)
     now = registry.deployment(model, str(base))
     name = registry.head(model).model
+    check_is_there(registry, name, base, action="remove versions from")
     called = now.config.name if now.config is not None else name
     loaded = {server: _loaded(server, called) for server in retention.servers}
     if isinstance(base, ObjectUrl):
