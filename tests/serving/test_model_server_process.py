@@ -6,6 +6,8 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -50,6 +52,26 @@ def test_a_server_polls_by_itself(base: Path, tmp_path: Path) -> None:
         config.write_text(text.replace("versions: 1", "versions: [1, 2]"))
         wait_until_available([client], 2, deadline_seconds=60, poll_seconds=0.02)
         assert client.available() == (1, 2)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_server_may_be_closed_while_it_starts(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, there = ModelServerEmulator(model_base_path=base), threading.Event()
+
+    def closed_meanwhile() -> bool:
+        there.set()
+        assert server._ending.wait(60)
+        time.sleep(0.2)  # for as much of `close` as does not wait for this thread
+        return True
+
+    monkeypatch.setattr(server, "_first_models_are_there", closed_meanwhile)
+    server.start()
+    assert there.wait(60)
+    server.close()
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(server.url, timeout=10)
 
 
 def test_a_start_that_fails_is_told_to_who_waits(base: Path) -> None:

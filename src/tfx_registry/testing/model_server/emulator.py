@@ -120,9 +120,10 @@ class ModelServerEmulator:
     def close(self) -> None:
         """Ends everything."""
         self._ending.set()
-        self._rest.close()
+        # First, because it may be about to open what is closed here.
         if self._thread is not None:
             self._thread.join()
+        self._rest.close()
         self._manager.close()
         self._loader.close()
 
