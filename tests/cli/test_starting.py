@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,8 +112,37 @@ def test_a_directory_whose_name_is_none_asks_for_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["init", str(tmp_path / "My_Project")]) == 2
-    assert "choose one with --name" in capsys.readouterr().err
+    assert "choose one with --name, such as --name my-project" in capsys.readouterr().err
     assert not (tmp_path / "My_Project").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "close"),
+    [("1st Model", "st-model"), ("a" * 60, "a" * 50), ("__x__", "x"), ("ä", ""), ("1", "")],
+)
+def test_a_name_is_proposed_where_one_is_close(name: str, close: str) -> None:
+    with pytest.raises(InvalidNameError) as caught:
+        make_project(name)
+    assert caught.value.todo.partition(", such as --name ")[2] == close
+    if close:
+        assert make_project(close).name == close
+
+
+def test_on_a_terminal_long_commands_go_on_behind_a_backslash(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["init", "one", "--runner", "kubeflow", "--name", "churn"]) == 0
+    whole = capsys.readouterr().out.split("next:\n")[1]
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True)
+    assert main(["init", "two", "--runner", "kubeflow", "--name", "churn"]) == 0
+    broken = capsys.readouterr().out
+    assert max(map(len, broken.splitlines())) <= 60
+    assert " \\\n" in broken
+    assert " \\" not in whole
+    commands = shlex.split(broken.split("next:\n")[1].replace("\\\n", ""))
+    assert commands[2:] == shlex.split(whole)[2:]
 
 
 def test_a_disk_that_fills_up_leaves_nothing(

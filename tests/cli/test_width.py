@@ -36,7 +36,10 @@ DIRECTORY = "serving/a-directory-with-a-name-that-nobody-would-choose/" + MODEL
 
 #: By command: arguments, and the exit code where it is not 0.
 COMMANDS: dict[str, list[tuple[tuple[str, ...], int]]] = {
-    "init": [],  # prints commands to copy, which are not broken
+    "init": [
+        (("new-" + runner, "--runner", runner), 0)
+        for runner in ("local", "beam", "airflow", "kubeflow")
+    ],
     "ui": [],  # serves until it is stopped
     "export-keras": [],  # needs TensorFlow; says one sentence
     "history": [((MODEL,), 0)],

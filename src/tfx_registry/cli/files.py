@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tfx_registry.cli.encoding import utf8_output
 from tfx_registry.errors import InvalidInputError
 from tfx_registry.registry.verify import Progress
 
@@ -25,7 +26,9 @@ def target(out: str) -> Iterator[Callable[[str], object]]:
     if out == "-" or (path.exists() and not path.is_file()):
         with contextlib.ExitStack() as stack:
             stream = (
-                sys.stdout if out == "-" else stack.enter_context(path.open("w", encoding="utf-8"))
+                utf8_output()
+                if out == "-"
+                else stack.enter_context(path.open("w", encoding="utf-8"))
             )
             yield stream.write
             stream.flush()

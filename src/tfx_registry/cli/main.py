@@ -18,6 +18,7 @@ import click
 
 from tfx_registry._version import __version__
 from tfx_registry.cli.common import Settings
+from tfx_registry.cli.encoding import write_what_can_be_written
 from tfx_registry.errors import RegistryError
 from tfx_registry.text import closest, printable
 
@@ -123,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    write_what_can_be_written()
     try:
         cli.main(args=arguments, prog_name="tfx-registry", standalone_mode=False)
     except RegistryError as error:

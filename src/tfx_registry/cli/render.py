@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tfx_registry import codec
+from tfx_registry.cli.encoding import writes_everything
 from tfx_registry.cli.lines import facts, say
 from tfx_registry.cli.plain_table import is_plain, plain_table
 from tfx_registry.records import Head, Metric, Version, format_slice
@@ -318,5 +319,6 @@ def _escape(text: str) -> str:
 
 
 def print_json(document: Any) -> None:
-    """Prints one JSON document."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    """Prints one JSON document, with escapes where the output does not have every character."""
+    escaped = not writes_everything()
+    click.echo(json.dumps(document, indent=2, ensure_ascii=escaped, allow_nan=False))

@@ -9,9 +9,13 @@ import click
 
 from tfx_registry.cli import render
 from tfx_registry.cli.common import Settings, pass_settings
+from tfx_registry.cli.lines import say, screen_width
 from tfx_registry.text import printable
 
 __all__ = ["init"]
+
+#: Commands stand so far in, and what goes on in a further line as much again.
+_INDENT = "  "
 
 
 @click.command()
@@ -38,12 +42,6 @@ def init(settings: Settings, directory: Path, runner: str, name: str | None) -> 
     project = make_project(directory.absolute().name if name is None else name, Runner(runner))
     write_project(directory, project)
     steps = [f"cd {shlex.quote(str(directory))}", *project.next_steps]
-    lines = [
-        f"wrote the project {project.name} for the {project.runner.value} runner into "
-        f"{str(directory)!r}; its README.md says where your own data and model go",
-        "next:",
-        *(f"  {step}" for step in steps),
-    ]
     document = {
         "name": project.name,
         "runner": project.runner.value,
@@ -54,5 +52,27 @@ def init(settings: Settings, directory: Path, runner: str, name: str | None) -> 
     if settings.as_json:
         render.print_json(document)
         return
-    for line in lines:
-        click.echo(printable(line))
+    say(
+        f"wrote the project {project.name} for the {project.runner.value} runner into "
+        f"{str(directory)!r}; its README.md says where your own data and model go"
+    )
+    say("next:")
+    for step in steps:
+        click.echo("\n".join(_shell_lines(printable(step))))
+
+
+def _shell_lines(command: str) -> list[str]:
+    """Writes a command so that it fits on the terminal, and can still be copied.
+
+    It goes on before an option, behind a backslash; in a pipe it is one line.
+    """
+    width = screen_width()
+    lines = [_INDENT]
+    for place, part in enumerate(command.split(" --")):
+        word = f" --{part}" if place else part
+        if width is not None and place and len(lines[-1] + word) > width - len(" \\"):
+            lines[-1] += " \\"
+            lines.append(2 * _INDENT + word.lstrip())
+        else:
+            lines[-1] += word
+    return lines

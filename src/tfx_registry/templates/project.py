@@ -75,10 +75,11 @@ def make_project(name: str, runner: Runner = Runner.LOCAL) -> Project:
         InvalidNameError: The name is not one.
     """
     if not _NAME.fullmatch(name):
+        meant = _close_name(name)
         raise InvalidNameError(
             f"invalid project name {name!r}"[:200],
             "it is a small letter, then up to 49 small letters, digits and hyphens",
-            "choose one with --name",
+            f"choose one with --name{f', such as --name {meant}' if meant else ''}",
         )
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tfx_registry.templates", "files"),
@@ -101,6 +102,12 @@ def make_project(name: str, runner: Runner = Runner.LOCAL) -> Project:
     files["data/train/machines.csv"] = sample_csv(_TRAIN_ROWS, seed=1)
     files["data/eval/machines.csv"] = sample_csv(_EVAL_ROWS, seed=2)
     return Project(name, runner, files, _next_steps(name, runner))
+
+
+def _close_name(text: str) -> str:
+    """Returns a name of a project that is close to a text, or "" where none is."""
+    name = re.sub("[^a-z0-9]+", "-", text.lower()).lstrip("-0123456789")[:50].rstrip("-")
+    return name if _NAME.fullmatch(name) else ""
 
 
 def write_project(directory: Path, project: Project) -> list[Path]:
@@ -167,7 +174,8 @@ def _next_steps(name: str, runner: Runner) -> tuple[str, ...]:
     if runner is Runner.AIRFLOW:
         start = (
             'export AIRFLOW_HOME="$PWD/airflow" AIRFLOW__CORE__DAGS_FOLDER="$PWD/dag.py"',
-            "export AIRFLOW__CORE__LOAD_EXAMPLES=False AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT=180",
+            "export AIRFLOW__CORE__LOAD_EXAMPLES=False",
+            "export AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT=180",
             "airflow db migrate",
             f"airflow dags test {name} 2026-01-01",
         )
