@@ -312,7 +312,8 @@ def test_the_access_policy_travels_and_guards(
 ) -> None:
     old, new = make_registry("memory"), make_registry("memory")
     old.register("penguin", plain_model, actor="ada")
-    policy = AccessPolicy(admins=("ada",), grants=(Grant(("ada",), tuple(Action)),))
+    grants = (Grant(("ada",), (Action.REGISTER, Action.PROMOTE)),)
+    policy = AccessPolicy(admins=("ada",), grants=grants)
     old.set_access_policy(policy, actor="ada")
     data = export(old)
     assert load(new, data, actor="mallory") == {"penguin": 1, "*": 1}
@@ -396,7 +397,7 @@ def test_what_served(served: ModelRegistry) -> None:
         ("2026-11-20T12:00:04Z", 1),
         ("2026-11-20T13:30:04+01:30", 1),
         ("2026-11-20T12:01", 1),
-        ("2026-11-22", 2),
+        ("2026-11-22T23:59:59", 2),
         ("2026-11-22T12:00", 1),
     ],
 )
@@ -419,6 +420,30 @@ def test_nothing_served(
 ) -> None:
     with pytest.raises(NotFoundError, match=message):
         served.served("penguin", on, **fields)
+
+
+def test_a_day_tells_what_ended_on_it(served: ModelRegistry) -> None:
+    last, first = served.served("penguin", "2026-11-22")
+    assert (last.version.number, last.kind, last.until, last.ended_by) == (2, "promoted", "", 0)
+    assert (first.version.number, first.kind, first.reason) == (1, "promoted", "better")
+    assert (first.until, first.ended_by) == (last.deployment.time, last.deployment.seq)
+    # As it stood when it ended.
+    assert first.version.aliases == ("production",)
+    assert first.decision is not None
+    assert first.decision.verdict is Verdict.BLOCKED
+
+
+def test_a_rollback_is_not_called_a_promotion(served: ModelRegistry) -> None:
+    clock = served._clock
+    assert isinstance(clock, Clock)
+    clock.now += datetime.timedelta(days=1)
+    served.approve("penguin", 1, actor="eve", reason="fine again")
+    served.record_rollback("penguin", 1, "/serving", (2,), actor="eve", reason="bad numbers")
+    now, before = served.served("penguin", "2026-11-23")
+    assert (now.version.number, now.kind, now.reason) == (1, "rolled_back", "bad numbers")
+    assert (before.version.number, before.until) == (2, now.deployment.time)
+    (now,) = served.served("penguin", "2026-11-24")
+    assert now.version.number == 1
 
 
 @pytest.mark.parametrize("on", ["", "yesterday", "2026-11-31", "0001-01-01T00:00+23:00", "\\"])

@@ -181,6 +181,8 @@ def test_what_is_written_back_reads_the_same(expression: str) -> None:
         ("labels.team = birds", 15, "put text into single quotes: 'birds'"),
         ("metric.auc > 1", 1, "did you mean metrics.NAME?"),
         ("modell = 'x'", 1, "did you mean model?"),
+        ("name = 'x'", 1, "did you mean model?"),
+        ("tags.team = 'x'", 1, "did you mean labels.KEY?"),
         ("zzz = 1", 1, "known are"),
         ("labels = 'x'", 1, "write labels.KEY"),
         ("decision = 'passed'", 1, "there is no field 'decision'"),

@@ -156,7 +156,7 @@ def fsck(settings: Settings, model: str | None, repair: bool) -> None:
 @click.command(short_help="Show what served at a time, and why.")
 @click.argument("model", shell_complete=model_names)
 @click.option("--on", "on", required=True, metavar="DATE[THH:MM]",
-              help="UTC; a date alone means the end of that day.")  # fmt: skip
+              help="UTC; a date alone means that whole day.")  # fmt: skip
 @click.option("--alias", "alias_name", default="production", show_default=True, help="Under what.")
 @click.option("--serving-dir", type=click.Path(), help="Where, instead of under which alias.")
 @pass_settings
@@ -164,6 +164,8 @@ def served(
     settings: Settings, model: str, on: str, alias_name: str, serving_dir: str | None
 ) -> None:
     """Show what served at a time, why, from what data, approved by whom.
+
+    Of a whole day, what served at its end comes first, then what had ended on it.
 
     Example: tfx-registry served penguin --on 2026-11-21
     """
@@ -183,15 +185,27 @@ def served(
         _print_served(answer)
 
 
+#: How a version came to serve, by the kind of the event.
+_BEGAN = {
+    "promoted": "promoted",
+    "rolled_back": "rolled back to",
+    "adopted": "adopted",
+    "canary_started": "put on trial",
+}
+
+
 def _print_served(answer: Served) -> None:
     v, d = answer.version, answer.deployment
+    began = _BEGAN.get(answer.kind, answer.kind)
     rows = [
         ("served", f"{v.ref} under {d.alias!r} in {d.destination}"),
-        ("since", f"{render.time(d.time)} UTC, promoted by {d.actor} (event {d.seq})"),
+        ("since", f"{render.time(d.time)} UTC, {began} by {d.actor} (event {d.seq})"),
         ("why", answer.reason),
         ("digest", v.digest),
         ("registered", f"{render.time(v.time)} UTC by {v.actor}"),
     ]
+    if answer.until:
+        rows.insert(2, ("until", f"{render.time(answer.until)} UTC (event {answer.ended_by})"))
     rows += [("trained on", f"{s.key}: {s.type_name} {s.uri}") for s in v.sources]
     if v.decision:
         s = v.decision
@@ -219,6 +233,9 @@ def _print_served(answer: Served) -> None:
 def _served_json(answer: Served) -> dict[str, Any]:
     return {
         "deployment": codec.encode(answer.deployment),
+        "kind": answer.kind,
+        "until": answer.until or None,
+        "ended_by": answer.ended_by or None,
         "reason": answer.reason,
         "version": render.version_json(answer.version),
         "decision": codec.encode(answer.decision),

@@ -166,12 +166,14 @@ class Audit(RegistryWriter):
 
         Args:
             model: Name of the model.
-            on: `2026-11-21` for the end of that day in UTC, or a time such as `2026-11-21T10:00`.
+            on: A day in UTC such as `2026-11-21`, or a time such as `2026-11-21T10:00`.
             alias: The alias under which it served.
             destination: A serving base directory, instead of the alias.
 
         Returns:
-            One answer for each directory, the newest promotion first.
+            One answer for each directory, the newest promotion first: what served at that time,
+            or at the end of that day. For a day, what served earlier on it follows, the last
+            first; its `until` says when it ended.
 
         Raises:
             InvalidInputError: `on` is neither a date nor a time.
@@ -181,7 +183,12 @@ class Audit(RegistryWriter):
         names.check_alias(alias)
         instant = served.parse_instant(on)
         return served.served_at(
-            self._store, self.head(model).model, instant, alias=alias, destination=destination
+            self._store,
+            self.head(model).model,
+            instant,
+            alias=alias,
+            destination=destination,
+            since=served.begin_of_day(on),
         )
 
     def _all_heads(self) -> list[Head]:

@@ -228,6 +228,33 @@ FIELDS: tuple[Field, ...] = (
 )
 
 
+#: What other registries, and people, call a field.
+_OTHER_WORDS = {
+    "alias": "aliases",
+    "approvals": "approved_by",
+    "approved": "approved_by",
+    "author": "actor",
+    "created": "time",
+    "creator": "actor",
+    "data": "sources.KEY",
+    "libraries": "origin.libraries.NAME",
+    "name": "model",
+    "parameters": "hyperparameters.NAME",
+    "params": "hyperparameters.NAME",
+    "pipeline": "origin.pipeline_name",
+    "revision": "origin.code_revision",
+    "run": "origin.run_id",
+    "size": "size_bytes",
+    "stage": "state",
+    "status": "state",
+    "tag": "labels.KEY",
+    "tags": "labels.KEY",
+    "user": "actor",
+    "verdict": "decision.verdict",
+    "version": "number",
+}
+
+
 def bind(ref: FieldRef) -> tuple[Field, Reader]:
     """Finds the field that an expression means.
 
@@ -279,7 +306,8 @@ def _unknown(ref: FieldRef) -> InvalidExpressionError:
             f"write {families[ref.path[0]]}",
         )
     written = ".".join(ref.path)
-    guess = suggest(written, known)
+    meant = _OTHER_WORDS.get(ref.path[0].lower())
+    guess = f"did you mean {meant}?" if meant else suggest(written, known)
     if guess.startswith("known"):
         guess = suggest(ref.path[0], sorted({field.parts[0] for field in FIELDS}))
     return fail(ref.position, f"there is no field {shorten(written)}", guess)
