@@ -201,6 +201,7 @@ def test_a_digest_is_never_broken(place: Path, terminal: None, run) -> None:
         assert re.search(r"^(    |digest +)[0-9a-f]{64}$", out, re.MULTILINE)
 
 
+@pytest.mark.usefixtures("capsys")  # the real stream is of a class that cannot be changed
 def test_a_terminal_that_does_not_know_its_size_is_taken_for_a_usual_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
