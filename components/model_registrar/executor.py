@@ -13,8 +13,9 @@ from tfx.types import standard_artifacts
 from tfx_registry import codec
 from tfx_registry.components import artifacts, execution, places
 from tfx_registry.components.execution import REGISTRY
+from tfx_registry.components.version_gate.data_digest import digest_of_files
 from tfx_registry.errors import InvalidInputError
-from tfx_registry.inspection import describe_model, digest_source
+from tfx_registry.inspection import describe_model
 from tfx_registry.records import LineageSource, Metric, ModelFacts, Origin
 
 __all__ = ["Executor"]
@@ -97,7 +98,7 @@ def _sources(input_dict: dict[str, list[Any]]) -> list[LineageSource]:
             source.type_name,
             source.uri,
             execution.properties_of(source),
-            digest_source(source.uri),
+            digest_of_files(source.uri),
         )
         for key, found in sorted(input_dict.items())
         for source in found

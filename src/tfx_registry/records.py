@@ -177,7 +177,9 @@ class LineageSource:
         type_name: Type of the artifact, such as "Examples".
         uri: Where it lies.
         properties: Its properties, such as span, version and split names, as text.
-        digest: OMS root digest of its files, "" where they were out of reach or too large.
+        digest: OMS root digest of its files; of more than 1 GiB in an object store one of their
+            list, which begins with "listing:"; "" where they were out of reach, or too large on a
+            disk.
     """
 
     key: str
