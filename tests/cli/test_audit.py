@@ -160,7 +160,7 @@ def test_served(run, filled: str, tmp_path: Path) -> None:
     assert run("served", "auk", "--on", "2020-01-01").code == 3
     assert run("served", "penguin", "--on", "tomorrow").code == 2
     assert run("served", "penguin", "--on", "2999-01-01", "--alias", "nowhere").code == 3
-    assert "end of that day" in run("served", "--help").out
+    assert "that whole day" in run("served", "--help").out
 
 
 def test_an_export_closes_quietly_with_its_pipe(filled: str) -> None:

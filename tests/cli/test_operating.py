@@ -47,7 +47,14 @@ def test_rollback(run, served: str, base: Path) -> None:
     assert "ticket 4711" in run("history", "penguin").out
     (answer,) = run("--json", "served", "penguin", "--on", "2999-01-01").json
     assert "ticket 4711" in str(answer)
-    assert "penguin:2" in run("served", "penguin", "--on", "2999-01-01").out
+    assert (answer["kind"], answer["until"], answer["ended_by"]) == ("rolled_back", None, None)
+    now = run("served", "penguin", "--on", "2999-01-01").out
+    assert "penguin:2" in now
+    assert "rolled back to by" in now
+    today = run("--json", "history", "penguin").json[-1]["time"][:10]
+    day = run("served", "penguin", "--on", today).out
+    assert f"until       {today}" in day
+    assert day.index("penguin:2 under") < day.index("penguin:3 under")
     shown = run("--json", "show", "penguin:3").json
     assert shown["rolled_back"] == run("--json", "history", "penguin").json[-1]["seq"]
     assert "rolled back" in run("show", "penguin:3").out
