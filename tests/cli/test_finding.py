@@ -40,6 +40,22 @@ def test_search(run, found: str) -> None:
     assert run("--json", "search", "state = 'serving'").json["versions"] == []
 
 
+def test_a_search_that_finds_nothing_names_what_no_version_has(run, found: str) -> None:
+    wrong = run(
+        "search", "metrics.acu[sex='[male]'] > 0.1 or not (labels.steam = 'x')", "--limit", 5
+    )
+    assert wrong.out  # what has no label steam is found
+    assert wrong.err == ""
+    wrong = run(
+        "search", "metrics.acu > 0.1 and (labels.zone = 'x' or sources.exmples is not null)"
+    )
+    assert (wrong.code, wrong.out) == (0, "nothing found\n")
+    assert "has a metric 'acu'; did you mean 'auc'?\n" in wrong.err
+    assert "has a label 'zone'\n" in wrong.err
+    assert run("search", "metrics.auc > 5").err == ""
+    assert run("--json", "search", "metrics.acu > 0.1").err == ""
+
+
 def test_search_in_pages(run, found: str) -> None:
     first = run("search", "--model", "penguin", "--limit", 2).out
     token = first.rpartition("--page-token ")[2].strip()

@@ -7,10 +7,15 @@ import click
 from tfx_registry.cli import render, render_finding
 from tfx_registry.cli.common import Settings, pass_settings
 from tfx_registry.cli.completion import model_names
-from tfx_registry.cli.lines import screen_width
+from tfx_registry.cli.lines import counted, screen_width
 from tfx_registry.errors import InvalidInputError
+from tfx_registry.registry.search_names import unseen_names
+from tfx_registry.text import printable
 
 __all__ = ["compare", "lineage", "search"]
+
+#: Where nothing is found, names of metrics and labels are looked for in so many versions.
+_LOOKED_AT = 200
 
 
 @click.command()
@@ -49,7 +54,12 @@ def search(
         page = registry.search(
             expression, model=model, limit=limit, page_token=page_token, order_by=order_by
         )
+        quiet = settings.as_json or page
+        others = [] if quiet else registry.search(model=model, limit=_LOOKED_AT)
     render_finding.found(page, order_by, as_json=settings.as_json)
+    for name in unseen_names(expression, others) if others else ():
+        versions = counted(len(others), "version")
+        click.echo(printable(f"none of {versions} that were looked at has {name}"), err=True)
 
 
 @click.command(short_help="Show what is different between two versions.")
