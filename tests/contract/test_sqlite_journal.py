@@ -257,7 +257,7 @@ def test_without_a_python_to_start_the_file_is_opened_at_once(
         raise error
 
     register(f"sqlite:///{path}?journal=delete", plain_model)
-    monkeypatch.setattr(sqlite_file, "_run", fail)
+    monkeypatch.setattr(sqlite_file, "run_python", fail)
     monkeypatch.setattr(sqlite_file, "leaves_no_log", lambda _: False)
     assert register(f"sqlite:///{path}", plain_model) == 2
     with pytest.raises(StoreUnavailableError, match="journal cannot be changed"):

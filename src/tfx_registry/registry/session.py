@@ -283,11 +283,11 @@ class Session(Forkable):
                 return Problem(
                     f"the directory {str(path.parent)!r} does not exist", "create it first"
                 )
-            return Database.MISSING
+            return sqlite_log.orphan_problem(path) or Database.MISSING
         if not path.is_file():
             return Problem("the path is not that of a file", "name a file")
         if path.stat().st_size == 0:
-            return Database.EMPTY
+            return sqlite_log.orphan_problem(path) or Database.EMPTY
         if problem := sqlite_log.log_problem(path):
             return problem
         # To open it for reading costs 2 ms, and changes nothing whatever it is.

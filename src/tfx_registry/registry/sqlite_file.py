@@ -29,6 +29,7 @@ __all__ = [
     "leaves_no_log",
     "look_inside",
     "make_file",
+    "run_python",
     "set_journal",
     "stamp",
     "takes_wal",
@@ -135,11 +136,12 @@ def _empty_database(version: int) -> bytes:
         version: 1 with a rollback journal, 2 with a write-ahead log.
     """
     header = struct.pack(
-        ">16sHBBBBBBIIII52xII",
+        ">16sHBBBBBBIIII28xI20xII",
         b"SQLite format 3\0", _PAGE_BYTES, version, version, 0, 64, 32, 32,
         1,  # changes
         1,  # pages
         0, 0,  # none of them free
+        1 + secrets.randbelow(2**32 - 1),  # application_id: tells its log from that of another
         1,  # the number of pages is as of change 1
         _SQLITE_RELEASE,
     )  # fmt: skip
@@ -188,7 +190,7 @@ def look_inside(path: Path) -> Look | Problem:
         What is in it, or why that cannot be said.
     """
     try:
-        done = _run(_LOOK_INSIDE, str(path.absolute()), "log" if leaves_no_log(path) else "")
+        done = run_python(_LOOK_INSIDE, str(path.absolute()), "log" if leaves_no_log(path) else "")
     except (OSError, subprocess.SubprocessError):
         return Look(frozenset(), False)  # Python is part of another program, or was removed
     if done.returncode == 0:
@@ -221,7 +223,7 @@ def set_journal(path: Path, journal: str) -> Problem | None:
         What stands in the way, or None.
     """
     try:
-        done = _run(_SET_JOURNAL, str(path.absolute()), journal)
+        done = run_python(_SET_JOURNAL, str(path.absolute()), journal)
     except (OSError, subprocess.SubprocessError) as error:
         done = subprocess.CompletedProcess((), 1, "", f"Error: {error}")
     if done.returncode == 0 and done.stdout.strip() == journal:
@@ -233,7 +235,20 @@ def set_journal(path: Path, journal: str) -> Problem | None:
     )
 
 
-def _run(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+def run_python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs code in a process of its own, with nothing but the standard library.
+
+    Args:
+        code: The code.
+        *words: What `sys.argv` holds after its first item.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        OSError: No Python can be started.
+        subprocess.SubprocessError: It took too long.
+    """
     return subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, *words],
         capture_output=True, text=True, check=False, timeout=_SUBPROCESS_SECONDS,
