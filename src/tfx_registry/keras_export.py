@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from contextlib import nullcontext
 from pathlib import Path
 
 from tfx_registry.digest import digest_path
@@ -17,6 +18,8 @@ from tfx_registry.errors import IntegrityError, InvalidInputError, InvalidModelE
 from tfx_registry.records import LineageSource, ModelFormat, Version
 from tfx_registry.registry import ModelRegistry
 from tfx_registry.serving.atomic import remove_tree
+from tfx_registry.serving.objects import is_object_url
+from tfx_registry.serving.objects.models import fetched_model
 from tfx_registry.serving.subprocesses import run_module
 
 __all__ = ["KERAS_VERSION_KEY", "check_servable_format", "export_keras"]
@@ -85,6 +88,7 @@ def export_keras(
         InvalidModelError: It is no `.keras` file, or Keras cannot export it.
         InvalidInputError: The output exists or cannot be written.
         IntegrityError: The file is not the one that was registered.
+        RegistryError: It lies in an object store that refuses or does not answer.
     """
     version = registry.get(model, number)
     what = f"cannot export {version.ref}"
@@ -94,30 +98,24 @@ def export_keras(
             f"its format is {version.facts.format.value!r}, not '.keras'",
             "name a version that was registered from a .keras file",
         )
-    if digest_path(version.uri).root != version.facts.digest:
-        raise IntegrityError(
+    if is_object_url(output):
+        raise InvalidInputError(
             what,
-            f"{version.uri!r} has other bytes than the registered version",
-            "bring the registered file back",
+            f"{os.fspath(output)!r} is no directory on a disk",
+            "name a local one; promote or copy the SavedModel from there",
         )
     target = Path(output).absolute()
     if os.path.lexists(target):
         raise InvalidInputError(what, f"{str(target)!r} exists", "name a directory that does not")
-    unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        run_module(_MODULE, [version.uri, str(unfinished)], timeout_seconds=timeout_seconds)
-        unfinished.rename(target)
-    except ValueError as error:
-        raise InvalidModelError(
-            what, f"exporting {version.uri!r}: {error}", "export it where its code is installed"
-        ) from error
-    except OSError as error:
-        raise InvalidInputError(
-            what, f"{str(target)!r}: {error.strerror or error}", "name another directory"
-        ) from error
-    finally:
-        remove_tree(unfinished)
+    uri = version.uri
+    with fetched_model(uri) if is_object_url(uri) else nullcontext(Path(uri)) as file:
+        if digest_path(file).root != version.facts.digest:
+            raise IntegrityError(
+                what,
+                f"{uri!r} has other bytes than the registered version",
+                "bring the registered file back",
+            )
+        _export(what, uri, file, target, timeout_seconds)
     source = LineageSource(
         KERAS_VERSION_KEY,
         "tfx_registry.Version",
@@ -135,3 +133,22 @@ def export_keras(
         actor=actor,
         reason=reason,
     )
+
+
+def _export(what: str, uri: str, file: Path, target: Path, timeout_seconds: float) -> None:
+    """Makes the SavedModel; it is there as a whole, or not at all."""
+    unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        run_module(_MODULE, [str(file), str(unfinished)], timeout_seconds=timeout_seconds)
+        unfinished.rename(target)
+    except ValueError as error:
+        raise InvalidModelError(
+            what, f"exporting {uri!r}: {error}", "export it where its code is installed"
+        ) from error
+    except OSError as error:
+        raise InvalidInputError(
+            what, f"{str(target)!r}: {error.strerror or error}", "name another directory"
+        ) from error
+    finally:
+        remove_tree(unfinished)

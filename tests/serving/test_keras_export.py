@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tfx_registry import ModelRegistry, export_keras
+from tfx_registry import ModelRegistry, export_keras, keras_export
 from tfx_registry.cli.main import main
 from tfx_registry.errors import IntegrityError, InvalidInputError, InvalidModelError
 from tfx_registry.promotion import promote
 from tfx_registry.records import ModelFormat
+from tfx_registry.testing.minimal_model import write_minimal_model
+from tfx_registry.testing.store_world import MemoryStore
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +97,33 @@ def test_an_export_that_fails_leaves_nothing(uri: str, tmp_path: Path) -> None:
             export_keras(registry, "sum", 1, tmp_path / "exports" / "sum")
         assert registry.latest("sum").number == 1
     assert list((tmp_path / "exports").iterdir()) == []
+
+
+def test_a_version_in_an_object_store_is_fetched_for_it(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, seen = MemoryStore(), []
+    monkeypatch.setattr("tfx_registry.serving.objects.models.open_bucket", store.open)
+    store.put("sum.keras", b"a model")
+
+    def run(_module: str, arguments: list[str], *, timeout_seconds: float) -> None:
+        file, output = map(Path, arguments)
+        seen.append((file.name, file.read_bytes()))
+        write_minimal_model(output, "exported")
+
+    monkeypatch.setattr(keras_export, "run_module", run)
+    monkeypatch.chdir(tmp_path)
+    place = "s3://models/penguin/sum.keras"
+    with ModelRegistry.open(uri) as registry:
+        registry.register("sum", place)
+        made = export_keras(registry, "sum", 1, "out")
+        assert seen == [("sum.keras", b"a model")]
+        assert (made.number, made.uri, made.sources[0].uri) == (2, str(tmp_path / "out"), place)
+        store.put("sum.keras", b"another model")
+        with pytest.raises(IntegrityError, match="other bytes"):
+            export_keras(registry, "sum", 1, "again")
+    command = ["--registry", uri, "export-keras", "sum:1", "--out", "s3://models/out"]
+    assert main(command) == 2
+    assert "'s3://models/out' is no directory on a disk" in capsys.readouterr().err
+    made_here = {path.name for path in tmp_path.iterdir()}
+    assert {name for name in made_here if not name.startswith("r.sqlite")} == {"out"}

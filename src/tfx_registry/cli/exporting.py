@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from tfx_registry.cli import render
@@ -19,13 +17,13 @@ __all__ = ["export_keras"]
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     metavar="DIR",
     help="The directory that is made for the SavedModel.",
 )
 @click.option("--reason", default="", help="Why.")
 @pass_settings
-def export_keras(settings: Settings, ref: str, out: Path, reason: str) -> None:
+def export_keras(settings: Settings, ref: str, out: str, reason: str) -> None:
     """Export a .keras version to a SavedModel, registered as the next version.
 
     TensorFlow Serving loads only SavedModels. The new version names the .keras version as what it
