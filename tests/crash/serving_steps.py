@@ -156,7 +156,7 @@ CASES: dict[str, Case] = {
     ),
     "reconcile a directory that is gone": (
         lambda world: shutil.rmtree(world.base),
-        lambda registry, world: reconcile(registry, world.base),
+        lambda registry, world: reconcile(registry, world.base, restore=True),
         3,
     ),
     "adopt": (
@@ -243,9 +243,9 @@ def settle(
     """Reconciles, does it again, and checks that all say the same then."""
     head = registry.head(MODEL)
     if str(world.base) in {**head.deployments, **head.unfinished}:
-        done = reconcile(registry, world.base, MODEL, quarantine=True)
+        done = reconcile(registry, world.base, MODEL, quarantine=True, restore=True)
         assert done.problems == ()
-        assert reconcile(registry, world.base, MODEL, quarantine=True).actions == ()
+        assert reconcile(registry, world.base, MODEL, quarantine=True, restore=True).actions == ()
         assert registry.head(MODEL).unfinished == {}
         assert max(list_version_directories(world.base)) == done.serving
     act(registry, world)

@@ -118,7 +118,7 @@ def test_a_server_goes_on_while_its_directory_is_gone(served, server) -> None:
     shutil.rmtree(served.base)
     server.poll_once()
     assert serves(server) == {3}, "a missing directory unloads nothing"
-    reconcile(served.registry, served.base)
+    reconcile(served.registry, served.base, restore=True)
     server.poll_once()
     assert serves(server) == {3}
 

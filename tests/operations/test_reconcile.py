@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from tfx_registry import promote, reconcile, rollback
 from tfx_registry.digest import digest_path
 from tfx_registry.errors import NotFoundError, RefusedError
 from tfx_registry.serving import shelf
+from tfx_registry.serving.receipts import fits_receipt, write_receipt
 from tfx_registry.testing.minimal_model import write_minimal_model
 
 MODEL = "penguin"
@@ -169,6 +172,55 @@ def test_directories_of_others_are_reported_and_put_away_on_request(served) -> N
     assert served.visible() == [0, 1, 2, 3]
     withdrawn = served.base / ".tfx_registry" / "withdrawn"
     assert sorted(path.name for path in withdrawn.iterdir()) == ["03", "999"]
+
+
+def test_half_a_copy_of_what_was_not_promoted_is_not_made_whole(served) -> None:
+    """A server would load it, and no gate has let it."""
+    served.register()
+    (served.base / "4").mkdir()
+    shutil.copy(served.folder / "model4" / "saved_model.pb", served.base / "4")
+    done = run(served)
+    assert "is not to be loaded: put it away with --quarantine" in done.problems[0]
+    done = run(served, quarantine=True)
+    assert "is not to be loaded: moved to" in done.actions[0]
+    assert served.visible() == [1, 2, 3]
+    kept = served.base / ".tfx_registry" / "quarantine" / "4"
+    assert [path.name for path in kept.iterdir()] == ["saved_model.pb"]
+
+
+def test_an_edit_that_puts_size_and_time_back_is_noticed(served) -> None:
+    note = served.base / "3" / "assets.extra" / "note.txt"
+    before = note.stat()
+    with note.open("r+") as file:
+        file.write("NOTE")
+    os.utime(note, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert note.stat().st_size == before.st_size
+    assert "the bytes of version 3" in run(served).problems[0]
+
+
+def test_what_hashing_has_found_is_found_again_without(served) -> None:
+    """Such as an error of the disk, which leaves no trace in the status of a file."""
+    path = served.base / ".tfx_registry" / "receipts" / "3.json"
+    damage(served.base / "3")
+    manifest = served.registry.get(MODEL, 3).facts.manifest
+    write_receipt(served.base, 3, manifest=manifest)
+    assert run(served).problems == ()
+    assert "the bytes of version 3" in run(served, hash_all=True).problems[0]
+    assert not path.exists()
+    assert "the bytes of version 3" in run(served).problems[0]
+
+
+def test_a_receipt_of_an_earlier_release_is_none(served) -> None:
+    path = served.base / ".tfx_registry" / "receipts" / "3.json"
+    receipt = json.loads(path.read_text(encoding="utf-8"))
+    for noted in receipt["files"].values():
+        del noted[2]
+    path.write_text(json.dumps(receipt), encoding="utf-8")
+    assert fits_receipt(
+        served.base, served.base / "3", 3, manifest=served.registry.get(MODEL, 3).facts.manifest
+    ) is None  # fmt: skip
+    assert run(served).problems == ()
+    assert len(json.loads(path.read_text(encoding="utf-8"))["files"]["saved_model.pb"]) == 4
 
 
 def test_a_version_that_was_copied_there_by_hand_is_reported(served) -> None:

@@ -94,7 +94,7 @@ def test_a_trial_whose_bytes_were_changed(trial: Any) -> None:
 
 def test_the_whole_directory_comes_back_with_the_trial(trial: Any) -> None:
     shutil.rmtree(trial.base)
-    done = run(trial)
+    done = run(trial, restore=True)
     assert len(done.actions) == 2
     assert (trial.base / "1").is_dir()
     assert (trial.base / "2").is_dir()

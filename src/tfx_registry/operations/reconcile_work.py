@@ -7,9 +7,10 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
-from tfx_registry.errors import NotFoundError
+from tfx_registry.errors import NotFoundError, RegistryError
 from tfx_registry.names import model_key
 from tfx_registry.operations.bases import AnySite, Base
+from tfx_registry.operations.config_entry import find_entry, is_listed
 from tfx_registry.operations.rollouts import settle
 from tfx_registry.operations.site import is_used
 from tfx_registry.operations.undone import undone_problems
@@ -250,7 +251,17 @@ class ReconcileWork(abc.ABC, Generic[_S]):
         """Reports changed bytes; on request moves them away and puts the right ones there."""
         place = str(self.base / str(version.number))
         text = f"the bytes of version {version.number} at {place!r} were changed ({detail})"
-        if not self.quarantine:
+        if not self._may_lie_here(version.number):
+            # Made whole, it would be a version that servers load and nobody has promoted.
+            text = f"{text}, and it is not to be loaded"
+            if not self.quarantine:
+                self.problems.append(f"{text}: put it away with --quarantine")
+                return
+            where = self._move_changed(version)
+            if not self._is_elsewhere(version):
+                self._gone(version)
+            self.actions.append(f"{text}: {where}")
+        elif not self.quarantine:
             self.problems.append(f"{text}; repair with --quarantine")
         elif did := self._repair(version):
             restart = "; restart servers that have loaded them" if serves else ""
@@ -261,6 +272,24 @@ class ReconcileWork(abc.ABC, Generic[_S]):
             where = self._move_changed(version)
             self._gone(version)
             self.actions.append(f"{text}: {where}")
+
+    def _may_lie_here(self, number: int) -> bool:
+        """Tells whether a version serves or has served here, is about to, or is listed to."""
+        head, place = self.site.head(), self.site.destination
+        now = head.deployments.get(place)
+        others = (head.canaries, head.rollouts, head.unfinished)
+        begun = {found.number for where in others if (found := where.get(place)) is not None}
+        if now is None or number in begun:
+            return number in begun
+        served = self.site.registry.deployment(self.site.model, place).trail
+        if number in (now.number, *served):
+            return True
+        if now.config is None:
+            return False
+        try:
+            return is_listed(find_entry(now.config), number)
+        except RegistryError:
+            return True  # nobody knows
 
     def _gone(self, version: Version) -> None:
         self.site.registry.record_bytes_removed(

@@ -1,11 +1,13 @@
 """Tells quickly whether the bytes of a published version are still those that were verified.
 
-After a directory was hashed, size, modification time and inode of each of its files are written to
-`.tfx_registry/receipts/<number>.json`. As long as they are the same, nobody has written to the
-files by ordinary means, and looking at them takes milliseconds where hashing a large model takes
+After a directory was hashed, size, times of modification and of change, and inode of each of its
+files are written to `.tfx_registry/receipts/<number>.json`. As long as they are the same, nobody
+has written to the files, and looking at them takes milliseconds where hashing a large model takes
 seconds. A receipt is a cache: without one, or when one does not fit, everything is hashed.
 
-Whoever sets modification times back on purpose is not noticed, unless `hash_all` is asked for.
+The time of change (ctime) cannot be set. So whoever sets modification times back is noticed, too;
+not who sets the clock of the machine back, or writes to the disk past the file system, unless
+`hash_all` is asked for.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ __all__ = ["Bytes", "BytesCheck", "check_bytes", "drop_receipt", "fits_receipt",
 
 _RECEIPTS = "receipts"
 _DIRECTORY_MODE = 0o755
+_NOTED = 4  # of each file
 
 
 class Bytes(str, enum.Enum):
@@ -72,6 +75,8 @@ def check_bytes(
         return BytesCheck(Bytes.MISSING, detail="there is nothing")
     if path.is_symlink() or not path.is_dir():
         return BytesCheck(Bytes.CHANGED, detail="it is no directory of its own")
+    visible = base / str(number)
+    tells = path == visible or not os.path.lexists(visible)  # there is one receipt for both places
     try:
         seen = _look(path)
         if not hash_all and _read(base, number) == {"manifest": manifest, "files": seen}:
@@ -79,9 +84,10 @@ def check_bytes(
         found = digest_path(path)
         if found.manifest != manifest:
             detail = f"its manifest digest is {found.manifest[:16]}, registered is {manifest[:16]}"
+            if tells:
+                drop_receipt(base, number)
             return BytesCheck(Bytes.CHANGED, hashed=True, detail=detail)
-        visible = base / str(number)
-        if _look(path) == seen and (path == visible or not os.path.lexists(visible)):
+        if tells and _look(path) == seen:
             _write(base, number, manifest, seen)
     except InvalidModelError as error:
         return BytesCheck(Bytes.CHANGED, detail=error.why)
@@ -132,7 +138,8 @@ def _look(path: Path) -> dict[str, list[int]]:
     try:
         for relative, file in walk_files(path):
             status = file.stat(follow_symlinks=False)
-            found[relative] = [status.st_size, status.st_mtime_ns, status.st_ino]
+            times = status.st_mtime_ns, status.st_ctime_ns
+            found[relative] = [status.st_size, *times, status.st_ino]
     except OSError as error:
         raise InvalidModelError("", str(error.strerror or error)) from error
     return found
@@ -143,10 +150,14 @@ def _path(base: Path, number: int) -> Path:
 
 
 def _read(base: Path, number: int) -> Any:
+    """Returns a receipt; None if there is none, or one of a release that noted less."""
     try:
-        return json.loads(_path(base, number).read_text(encoding="utf-8", errors="replace"))
-    except (OSError, ValueError):
+        text = _path(base, number).read_text(encoding="utf-8", errors="replace")
+        receipt = json.loads(text)
+        noted = {len(file) for file in receipt["files"].values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    return receipt if noted <= {_NOTED} else None
 
 
 def _write(base: Path, number: int, manifest: str, seen: dict[str, list[int]]) -> None:
