@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import os
 import shutil
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tfx_registry.errors import (
     RefusedError,
     RejectedError,
 )
-from tfx_registry.operations import rollbacks
+from tfx_registry.operations import rollbacks, status
 from tfx_registry.registry.access import AccessPolicy
 from tfx_registry.registry.events import Decided, Promoted, RolledBack
 from tfx_registry.serving import receipts
@@ -106,10 +105,10 @@ def test_without_a_receipt_the_bytes_are_hashed(served) -> None:
 @pytest.mark.parametrize("hide", [False, True])
 def test_damaged_bytes_are_refused(served, hide: bool) -> None:
     path = served.base / "2" / "saved_model.pb"
-    status = path.stat()
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     if hide:  # only hashing everything sees it
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        manifest = served.registry.get(MODEL, 2).facts.manifest
+        receipts.write_receipt(served.base, 2, manifest=manifest)
     before = served.kinds()
     with pytest.raises(IntegrityError, match="were changed"):
         back(served, hash_all=hide)
@@ -257,7 +256,10 @@ def test_an_emergency_by_hand_is_recorded_afterwards(served) -> None:
     withdrawn = served.base / ".tfx_registry" / "withdrawn"
     withdrawn.mkdir()
     (served.base / "3").rename(withdrawn / "3")
+    (problem,) = status(served.registry, served.base).problems
+    assert "version 3 should serve and was put away: record that with 'tfx-registry roll" in problem
     done = back(served)
+    assert status(served.registry, served.base).problems == ()
     assert (done.version.number, done.replaces, done.withdrawn) == (2, 3, ())
     assert served.visible() == [1, 2]
     assert served.serving() == 2

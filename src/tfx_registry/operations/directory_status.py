@@ -172,9 +172,17 @@ def directory_problems(head: Head, base: Base, rows: tuple[Row, ...]) -> Iterato
         what = begun.operation or "promotion"
         yield f"a {what} to version {begun.number} was interrupted: run 'tfx-registry reconcile'"
     visible = [row for row in rows if row.place == "visible"]
+    withdrawn = {row.number for row in rows if row.place == "withdrawn"}
     for row in rows:
-        if row.place == "missing":
-            what = "should serve" if now is not None and row.number == now.number else "is on trial"
+        serves = now is not None and row.number == now.number
+        if row.place == "missing" and serves and begun is None and row.number in withdrawn:
+            # As docs/serving.md says to do while the registry cannot be reached.
+            yield (
+                f"version {row.number} should serve and was put away: record that with "
+                "'tfx-registry rollback', or bring it back with 'tfx-registry reconcile'"
+            )
+        elif row.place == "missing":
+            what = "should serve" if serves else "is on trial"
             yield f"version {row.number} {what} and is missing: run 'tfx-registry reconcile'"
         if row.bytes == "changed":
             yield f"{row.name} ({row.place}) has other bytes than the registered version"
