@@ -118,7 +118,7 @@ def test_explain_says_everything(run, gated: str) -> None:
     assert shown.out.index("✗ fail") < shown.out.index("✓ pass")
     assert "✓ pass" not in run("explain", "penguin:2", "--failed").out
     passed = words(run("explain", "penguin@production").out)
-    assert "penguin:1 was passed without a baseline, for 'production': all 3 checks held" in passed
+    assert "penguin:1 passed without a baseline, for 'production': all 3 checks held" in passed
     assert "note first version" in passed
 
 
@@ -167,8 +167,8 @@ def test_explain_gives_the_stored_record(run, gated: str) -> None:
 def test_explain_shows_any_of_several_decisions(run, gated: str) -> None:
     with ModelRegistry.open(gated) as registry:
         record(registry, 2, 0.95)
-    assert "penguin:2 was passed" in run("explain", "penguin:2").out
-    assert "penguin:2 was passed" in run("explain", "penguin:2", "--decision", 2).out
+    assert "penguin:2 passed" in run("explain", "penguin:2").out
+    assert "penguin:2 passed" in run("explain", "penguin:2", "--decision", 2).out
     first = run("explain", "penguin:2", "--decision", 1)
     assert "penguin:2 was blocked" in first.out
     assert "decision 1 of 2" in first.out
@@ -405,7 +405,7 @@ def test_recording_is_a_decision_like_any_other(
     assert (done.code, done.err) == (0, "")
     assert f"recorded event {before + 1}" in words(done.out)
     shown = words(run("explain", "penguin:2").out)
-    assert "penguin:2 was passed against version 1" in shown
+    assert "penguin:2 passed against version 1" in shown
     assert "UTC by bob: event" in shown
     assert "why ticket 12" in shown
     blocked = run("gate", "penguin:2", "--evaluation", tmp_path / "bad", "--record")

@@ -175,7 +175,8 @@ def _headline(ref: str, decided: Decided, report: GateReport | None) -> str:
     outcome = ""
     if report is not None:
         outcome = f": {_outcome_of(len(report.failures), len(report.checks))}"
-    return f"{ref} was {decided.verdict.value}{against}{outcome}"
+    verdict = "passed" if decided.verdict is Verdict.PASSED else "was blocked"
+    return f"{ref} {verdict}{against}{outcome}"
 
 
 def _outcome_of(failed: int, count: int) -> str:
