@@ -12,8 +12,10 @@ import pytest
 
 from tfx_registry import ModelRegistry
 from tfx_registry.cli import main as main_module
+from tfx_registry.digest import digest_path
 from tfx_registry.errors import ConflictError
 from tfx_registry.registry.reader import RegistryReader
+from tfx_registry.testing.store_world import MemoryStore
 
 
 def test_models(run, filled: str) -> None:
@@ -94,6 +96,24 @@ def test_register(run, plain_model: Path) -> None:
     )
     assert "penguin:2" in run("register", "penguin", plain_model, "--idempotency-key", "k").out
     assert run("--json", "history", "penguin").json[0]["reason"] == "because"
+
+
+def test_register_takes_an_address_in_an_object_store(
+    run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store = MemoryStore()
+    monkeypatch.setattr("tfx_registry.serving.objects.models.open_bucket", store.open)
+    store.put("7/model/weights.bin", b"weights")
+    place = "s3://models/penguin/7/model"
+    made = run("--json", "register", "penguin", place)
+    assert made.code == 0, made.err
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights.bin").write_bytes(b"weights")
+    assert made.json["uri"] == place
+    assert made.json["digest"] == digest_path(tmp_path / "model").root
+    missing = run("register", "penguin", "s3://models/penguin/8")
+    assert (missing.code, missing.err.count("\n")) == (2, 1)
+    assert "'s3://models/penguin/8'" in missing.err
 
 
 def test_alias(run, filled: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
@@ -17,7 +16,7 @@ __all__ = ["alias", "register"]
 
 @click.command()
 @click.argument("model", shell_complete=model_names)
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path())
 @click.option("--description", default="", help="Free text.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="May be repeated.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="May be repeated.")
@@ -28,7 +27,7 @@ __all__ = ["alias", "register"]
 def register(
     settings: Settings,
     model: str,
-    path: Path,
+    path: str,
     description: str,
     labels: Sequence[str],
     metrics: Sequence[str],
@@ -38,7 +37,8 @@ def register(
 ) -> None:
     """Register the model at PATH as the next version of MODEL.
 
-    PATH is a SavedModel directory, a .keras file, or any other file or directory.
+    PATH is a SavedModel directory, a .keras file, or any other file or directory; or the address of
+    one in an object store, such as gs://bucket/run/7/model.
 
     Example: tfx-registry register penguin export/1 --label team=birds
     """
