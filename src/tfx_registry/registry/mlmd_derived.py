@@ -13,7 +13,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from tfx_registry import codec
 from tfx_registry.records import Version
-from tfx_registry.registry import mlmd_lineage, mlmd_store
+from tfx_registry.registry import mlmd_keys, mlmd_lineage
 from tfx_registry.registry.events import Event, Registered
 from tfx_registry.registry.lineage_graph import is_location_of
 from tfx_registry.registry.mlmd_lineage import (
@@ -24,7 +24,7 @@ from tfx_registry.registry.mlmd_lineage import (
     Reader,
     role_of,
 )
-from tfx_registry.registry.mlmd_text import read_text, read_version
+from tfx_registry.registry.mlmd_text import plain_text, read_text, read_version
 
 __all__ = ["Derived", "derived"]
 
@@ -75,8 +75,8 @@ class _Walk:
         """Finds the artifacts that lie where the version was registered from."""
         places = {self._version.uri, self._version.origin.artifact_uri} - {""}
         for place in sorted({p for uri in places for p in (uri, uri.rstrip("/"))}):
-            for node in self._store.ask("get_artifacts_by_uri", mlmd_store.plain_text(place)):
-                if node.type != mlmd_store.VERSION_TYPE:
+            for node in self._store.ask("get_artifacts_by_uri", plain_text(place)):
+                if node.type != mlmd_keys.VERSION_TYPE:
                     self.artifacts[node.id] = ""
 
     def step(self) -> None:
@@ -93,7 +93,7 @@ class _Walk:
             if event.type in OUTPUTS and event.artifact_id not in self.seen:
                 made.setdefault(event.artifact_id, takers[event.execution_id])
         for execution in self._store.ask_many("get_executions_by_id", list(takers)):
-            if execution.type == mlmd_store.EVENT_TYPE:
+            if execution.type == mlmd_keys.EVENT_TYPE:
                 self._registered(read_text(execution), takers[execution.id])
         for artifact in self._store.ask_many("get_artifacts_by_id", list(made)):
             if artifact.type.endswith("Model") and not self._versions_at(
@@ -116,8 +116,8 @@ class _Walk:
         """Notes the versions that were registered from a place; tells whether there are any."""
         found = False
         for place in (uri, uri.rstrip("/") + SERVING_FOLDER):
-            for node in self._store.ask("get_artifacts_by_uri", mlmd_store.plain_text(place)):
-                if node.type != mlmd_store.VERSION_TYPE or node.state == pb.Artifact.DELETED:
+            for node in self._store.ask("get_artifacts_by_uri", plain_text(place)):
+                if node.type != mlmd_keys.VERSION_TYPE or node.state == pb.Artifact.DELETED:
                     continue
                 version = read_version(node)
                 if is_location_of(version, uri):

@@ -13,7 +13,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from tfx_registry.records import LineageSource, Version
-from tfx_registry.registry import mlmd_store
+from tfx_registry.registry import mlmd_keys
 from tfx_registry.registry.lineage_graph import (
     GraphBuilder,
     LineageGraph,
@@ -23,7 +23,7 @@ from tfx_registry.registry.lineage_graph import (
     version_id,
     version_node,
 )
-from tfx_registry.registry.mlmd_text import read_version
+from tfx_registry.registry.mlmd_text import decode_text, plain_text, read_version
 from tfx_registry.registry.session import NothingFoundError
 
 __all__ = [
@@ -67,7 +67,7 @@ def upstream(read: Read, version: Version) -> LineageGraph:
     builder = GraphBuilder(version_id(version.model, version.number))
     builder.add(version_node(version))
     store = Reader(read)
-    walk = _Walk(store, builder, {mlmd_store._source_id(s): s for s in version.sources})
+    walk = _Walk(store, builder, {mlmd_keys.source_id(s): s for s in version.sources})
     for artifact_id, role in walk.sources_of(version):
         walk.artifacts.append(artifact_id)
         builder.connect(_artifact_id(artifact_id), version_id(version.model, version.number), role)
@@ -109,7 +109,7 @@ class _Walk:
 
     def sources_of(self, version: Version) -> list[tuple[int, str]]:
         """Returns the inputs of the event that registered a version, each with its role."""
-        external_id = mlmd_store._version_id(version.model, version.number)
+        external_id = mlmd_keys.version_id(version.model, version.number)
         nodes = self._store.ask("get_artifacts_by_external_ids", [external_id])
         makers = self._producers([node.id for node in nodes])
         events = self._events_of([execution for _, execution, _ in makers])
@@ -162,9 +162,9 @@ def _add_registered_models(store: Reader, builder: GraphBuilder, version: Versio
         if not _may_be_a_model(node) or is_location_of(version, node.uri):
             continue
         for place in (node.uri, node.uri.rstrip("/") + SERVING_FOLDER):
-            uri = mlmd_store.plain_text(place)
+            uri = plain_text(place)
             for found in store.ask("get_artifacts_by_uri", uri):
-                if found.type != mlmd_store.VERSION_TYPE or found.state == pb.Artifact.DELETED:
+                if found.type != mlmd_keys.VERSION_TYPE or found.state == pb.Artifact.DELETED:
                     continue
                 base = read_version(found)
                 if is_location_of(base, node.uri):
@@ -182,9 +182,9 @@ def _may_be_a_model(node: Node) -> bool:
 def _artifact_node(artifact: Any, source: LineageSource | None) -> Node:
     type_name, uri = artifact.type, artifact.uri
     properties = _texts(artifact.properties) | _texts(artifact.custom_properties)
-    if type_name == mlmd_store.SOURCE_TYPE:
-        type_name = mlmd_store.decode_text(properties.pop("type_name", ""))
-        uri = mlmd_store.decode_text(uri)
+    if type_name == mlmd_keys.SOURCE_TYPE:
+        type_name = decode_text(properties.pop("type_name", ""))
+        uri = decode_text(uri)
     if source is not None:  # beside the record, long or odd text is not stored as it is
         type_name, uri = source.type_name, source.uri
     return Node(
@@ -226,7 +226,7 @@ def _texts(values: Any) -> dict[str, str]:
 def role_of(event: Any) -> str:
     """Returns in which role an edge connects its ends, "" if it says nothing."""
     keys = [step.key for step in event.path.steps if step.WhichOneof("value") == "key"]
-    return mlmd_store.decode_text(keys[0]) if keys else ""
+    return decode_text(keys[0]) if keys else ""
 
 
 def _artifact_id(number: int) -> str:

@@ -19,7 +19,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx_registry import codec
 from tfx_registry.names import model_key
 from tfx_registry.records import LineageSource
-from tfx_registry.registry import mlmd_store as nodes
+from tfx_registry.registry import mlmd_keys
 from tfx_registry.registry.events import Event, Registered
 from tfx_registry.registry.mlmd_scan import nodes_of_type
 from tfx_registry.registry.mlmd_store import MlmdStore
@@ -64,7 +64,7 @@ class _Links:
 
     def events(self, numbers: Iterable[int]) -> None:
         """Compares the edges of the registrations among some events."""
-        ids = [nodes._event_id(self._model, seq) for seq in numbers]
+        ids = [mlmd_keys.event_id(self._model, seq) for seq in numbers]
         registrations = {}
         for node in self._store._find("executions", ids):
             if node.custom_properties["kind"].string_value == Registered.kind:
@@ -73,7 +73,7 @@ class _Links:
         for edge in self._ask("get_events_by_execution_ids", list(registrations)):
             edges[edge.execution_id].append(edge)
         numbers = [event.number or 0 for event in registrations.values()]
-        keys = {nodes._version_id(self._model, number): number for number in numbers}
+        keys = {mlmd_keys.version_id(self._model, number): number for number in numbers}
         found = {keys[n.external_id]: n.id for n in self._store._find("artifacts", list(keys))}
         for node_id, event in registrations.items():
             assert isinstance(event.payload, Registered)
@@ -90,7 +90,7 @@ class _Links:
                 f"no edge leads to version {payload.number}, which it registered; so `lineage` "
                 "does not find what that came from",
             )
-            edge = pb.Event(type=pb.Event.OUTPUT, path=nodes._path("version"))
+            edge = pb.Event(type=pb.Event.OUTPUT, path=mlmd_keys.edge_path("version"))
             self._add(edge, version_id, event_id)
         given = {edge.artifact_id for edge in edges if edge.type == pb.Event.INPUT}
         # One edge for each artifact, in the first of its roles.
@@ -131,7 +131,7 @@ class _Links:
         key = (source.type_name, source.uri)
         if key not in self._sources:
             found = {node.id for node in self._store._pipeline_artifacts(source)}
-            found |= {n.id for n in self._store._find("artifacts", [nodes._source_id(source)])}
+            found |= {n.id for n in self._store._find("artifacts", [mlmd_keys.source_id(source)])}
             self._sources[key] = frozenset(found)
         return self._sources[key]
 
@@ -162,16 +162,16 @@ def find_strays(store: MlmdStore) -> list[Damage]:
     """
     return [
         *_stray_heads(store),
-        *_stray_nodes(store, "artifacts", nodes.VERSION_TYPE, "tfx_registry:v:", "version"),
-        *_stray_nodes(store, "executions", nodes.EVENT_TYPE, "tfx_registry:e:", "event"),
+        *_stray_nodes(store, "artifacts", mlmd_keys.VERSION_TYPE, "tfx_registry:v:", "version"),
+        *_stray_nodes(store, "executions", mlmd_keys.EVENT_TYPE, "tfx_registry:e:", "event"),
     ]
 
 
 def _stray_heads(store: MlmdStore) -> Iterator[Damage]:
-    found = list(nodes_of_type(store._session.read, "contexts", nodes.MODEL_TYPE))
+    found = list(nodes_of_type(store._session.read, "contexts", mlmd_keys.MODEL_TYPE))
     keys = {node.external_id for node in found}
     for node in found:
-        key = nodes._model_id(node.name)
+        key = mlmd_keys.model_id(node.name)
         if node.external_id != key and key in keys:
             yield Damage(
                 "head.stray",

@@ -15,7 +15,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from tfx_registry import codec
 from tfx_registry.records import Version
-from tfx_registry.registry import mlmd_store as nodes
+from tfx_registry.registry import mlmd_keys
 from tfx_registry.registry.mlmd_scan import nodes_of_type
 from tfx_registry.registry.mlmd_store import MlmdStore
 from tfx_registry.registry.mlmd_text import (
@@ -38,13 +38,13 @@ def scan(store: MlmdStore) -> dict[str, StoredKeys]:
     heads, versions, contents = (
         _external_keys(store, kind, type_name, prefix)
         for kind, type_name, prefix in (
-            ("contexts", nodes.MODEL_TYPE, "tfx_registry:m:"),
-            ("artifacts", nodes.VERSION_TYPE, "tfx_registry:v:"),
-            ("artifacts", nodes.CONTENT_TYPE, "tfx_registry:d:"),
+            ("contexts", mlmd_keys.MODEL_TYPE, "tfx_registry:m:"),
+            ("artifacts", mlmd_keys.VERSION_TYPE, "tfx_registry:v:"),
+            ("artifacts", mlmd_keys.CONTENT_TYPE, "tfx_registry:d:"),
         )
     )
     last: dict[str, int] = {}
-    for key in _external_keys(store, "executions", nodes.EVENT_TYPE, "tfx_registry:e:"):
+    for key in _external_keys(store, "executions", mlmd_keys.EVENT_TYPE, "tfx_registry:e:"):
         model, _, seq = key.rpartition("#")
         if seq.isdecimal():
             last[model] = max(last.get(model, 0), int(seq))
@@ -68,7 +68,7 @@ def scan(store: MlmdStore) -> dict[str, StoredKeys]:
 
 def read_head(store: MlmdStore, model: str) -> StoredRecord | None:
     """See `store.Store`."""
-    found = store._find("contexts", [nodes._model_id(model)])
+    found = store._find("contexts", [mlmd_keys.model_id(model)])
     return StoredRecord(read_text(found[0])) if found else None
 
 
@@ -77,7 +77,7 @@ def read_versions(
 ) -> dict[int, StoredRecord]:
     """See `store.Store`."""
     records = {}
-    by_id = {nodes._version_id(model, number): number for number in numbers}
+    by_id = {mlmd_keys.version_id(model, number): number for number in numbers}
     for node in _find_all(store, "artifacts", list(by_id)):
         text = read_text(node)
         records[by_id[node.external_id]] = StoredRecord(text, _wrong_version(node, text))
@@ -87,7 +87,7 @@ def read_versions(
 def read_events(store: MlmdStore, model: str, first: int, last: int) -> dict[int, StoredRecord]:
     """See `store.Store`."""
     records = {}
-    by_id = {nodes._event_id(model, seq): seq for seq in range(first, last + 1)}
+    by_id = {mlmd_keys.event_id(model, seq): seq for seq in range(first, last + 1)}
     for node in _find_all(store, "executions", list(by_id)):
         text = read_text(node)
         records[by_id[node.external_id]] = StoredRecord(text, _wrong_event(node, text, model))
@@ -96,7 +96,7 @@ def read_events(store: MlmdStore, model: str, first: int, last: int) -> dict[int
 
 def read_contents(store: MlmdStore, model: str, digests: Collection[str]) -> dict[str, str]:
     """See `store.Store`."""
-    by_id = {nodes._content_id(model, digest): digest for digest in digests}
+    by_id = {mlmd_keys.content_id(model, digest): digest for digest in digests}
     found = _find_all(store, "artifacts", list(by_id))
     return {by_id[n.external_id]: n.custom_properties["number"].string_value for n in found}
 
@@ -104,15 +104,15 @@ def read_contents(store: MlmdStore, model: str, digests: Collection[str]) -> dic
 def put_state(store: MlmdStore, model: str, repair: StateRepair) -> None:
     """See `store.Store`."""
     store._ensure_types()
-    artifacts = [_emptied(nodes.VERSION_TYPE, nodes._version_id(model, n), f"{model}@{n}")
+    artifacts = [_emptied(mlmd_keys.VERSION_TYPE, mlmd_keys.version_id(model, n), f"{model}@{n}")
                  for n in repair.extra_versions]  # fmt: skip
     artifacts += [
-        _emptied(nodes.CONTENT_TYPE, nodes._content_id(model, digest))
+        _emptied(mlmd_keys.CONTENT_TYPE, mlmd_keys.content_id(model, digest))
         for digest in repair.extra_contents
     ]
     artifacts += [_version(version) for version in repair.versions]
     artifacts += [
-        _content(nodes._content_id(model, digest), number)
+        _content(mlmd_keys.content_id(model, digest), number)
         for digest, number in repair.contents.items()
     ]
     for start in range(0, len(artifacts), _WRITE_BATCH):
@@ -122,13 +122,15 @@ def put_state(store: MlmdStore, model: str, repair: StateRepair) -> None:
     if repair.head is not None:
         name = repair.head.model
         context = pb.Context(
-            type_id=store._types[nodes.MODEL_TYPE], name=name, external_id=nodes._model_id(name)
+            type_id=store._types[mlmd_keys.MODEL_TYPE],
+            name=name,
+            external_id=mlmd_keys.model_id(name),
         )
         write_record(context, repair.head)
         if found := store._find("contexts", [context.external_id]):
             context.id = found[0].id
         elif node := store._session.read(
-            lambda s: s.get_context_by_type_and_name(nodes.MODEL_TYPE, name)
+            lambda s: s.get_context_by_type_and_name(mlmd_keys.MODEL_TYPE, name)
         ):
             context.id = node.id
         store._session.write(lambda s: s.put_contexts([context]))
@@ -145,7 +147,7 @@ def _external_keys(store: MlmdStore, kind: str, type_name: str, prefix: str) -> 
 
 
 def _find_all(store: MlmdStore, kind: str, ids: list[str]) -> list[Any]:
-    found = [node for batch in nodes._batches(ids) for node in store._find(kind, batch)]
+    found = [node for batch in mlmd_keys.batches(ids) for node in store._find(kind, batch)]
     if kind == "artifacts":
         return [node for node in found if node.state != pb.Artifact.DELETED]
     return found
@@ -193,7 +195,7 @@ def _wrong_event(node: Any, text: str, model: str) -> tuple[str, ...]:
         # Earlier releases wrote long texts and control characters as they were.
         if node.custom_properties[key].string_value not in (plain_text(value), encode_text(value))
     ]
-    if node.name != nodes._operation_name(model, token):
+    if node.name != mlmd_keys.operation_name(model, token):
         wrong.append("its name in ML Metadata is not that of its token, so a retry misses it")
     return tuple(wrong)
 
@@ -207,9 +209,9 @@ def _emptied(type_name: str, external_id: str, name: str = "") -> pb.Artifact:
 
 def _version(version: Version) -> pb.Artifact:
     artifact = pb.Artifact(
-        type=nodes.VERSION_TYPE,
+        type=mlmd_keys.VERSION_TYPE,
         name=f"{version.model}@{version.number}",
-        external_id=nodes._version_id(version.model, version.number),
+        external_id=mlmd_keys.version_id(version.model, version.number),
         uri=plain_text(version.uri),
         state=pb.Artifact.LIVE,
     )
@@ -220,7 +222,9 @@ def _version(version: Version) -> pb.Artifact:
 
 
 def _content(external_id: str, number: int) -> pb.Artifact:
-    artifact = pb.Artifact(type=nodes.CONTENT_TYPE, external_id=external_id, state=pb.Artifact.LIVE)
+    artifact = pb.Artifact(
+        type=mlmd_keys.CONTENT_TYPE, external_id=external_id, state=pb.Artifact.LIVE
+    )
     artifact.custom_properties["number"].string_value = str(number)
     return artifact
 

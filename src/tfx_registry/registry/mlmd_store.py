@@ -9,10 +9,9 @@ unique name `op:<token>`.
 from __future__ import annotations
 
 import functools
-import hashlib
 import operator
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ml_metadata.proto import metadata_store_pb2 as pb
@@ -20,11 +19,11 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx_registry import codec
 from tfx_registry.names import model_key
 from tfx_registry.records import Head, LineageSource, Version
+from tfx_registry.registry import mlmd_keys
 from tfx_registry.registry.events import Event, Registered
 from tfx_registry.registry.lineage_graph import LineageGraph
 from tfx_registry.registry.mlmd_text import (
     RECORD,
-    VERSION_KEY,
     decode_text,
     encode_text,
     is_safe_in_a_query,
@@ -50,27 +49,12 @@ if TYPE_CHECKING:
 
 __all__ = ["RECORD", "MlmdStore", "decode_text", "encode_text", "plain_text"]
 
-MODEL_TYPE = "tfx_registry.registry.Model"
-VERSION_TYPE = "tfx_registry.registry.Version"
-EVENT_TYPE = "tfx_registry.registry.Event"
-SOURCE_TYPE = "tfx_registry.registry.Source"
-CONTENT_TYPE = "tfx_registry.registry.Content"
-
-_READ_BATCH = 500
 #: No event changes more versions than so many.
 _CHANGED_AT_ONCE = 16
 #: So many look-ups of digests may come to nothing before they are forgotten.
 _UNUSED_CONTENTS = 64
 _DELETED = pb.Artifact.DELETED
 _DECODE_HEAD = functools.partial(codec.decode, Head)
-
-_NODE_TYPES = (
-    (EVENT_TYPE, "execution", pb.ExecutionType),
-    (VERSION_TYPE, "artifact", pb.ArtifactType),
-    (SOURCE_TYPE, "artifact", pb.ArtifactType),
-    (CONTENT_TYPE, "artifact", pb.ArtifactType),
-    (MODEL_TYPE, "context", pb.ContextType),
-)
 
 
 class MlmdStore:
@@ -103,7 +87,7 @@ class MlmdStore:
 
     def read_heads(self, models: Sequence[str]) -> list[Head | None]:
         """See `store.Store`."""
-        ids = [_model_id(model) for model in models]
+        ids = [mlmd_keys.model_id(model) for model in models]
         found = {node.external_id: node for node in self._contexts(ids)}
         return [_head(found[key]) if key in found else None for key in ids]
 
@@ -111,8 +95,8 @@ class MlmdStore:
         """See `store.Store`."""
         versions = {}
         few = len(numbers) <= _CHANGED_AT_ONCE
-        prefix = _version_id(model, "")
-        for ids in _batches([f"{prefix}{n}" for n in numbers]):
+        prefix = mlmd_keys.version_id(model, "")
+        for ids in mlmd_keys.batches([f"{prefix}{n}" for n in numbers]):
             if not few and self._session.uri.scheme != "grpc":
                 versions.update(self._read_later(ids))
                 continue
@@ -138,20 +122,24 @@ class MlmdStore:
     def read_events(self, model: str, first: int, last: int) -> list[Event]:
         """See `store.Store`."""
         events = []
-        for ids in _batches([_event_id(model, seq) for seq in range(first, last + 1)]):
+        for ids in mlmd_keys.batches(
+            [mlmd_keys.event_id(model, seq) for seq in range(first, last + 1)]
+        ):
             found = self._find("executions", ids)
             events += [read_record(node, Event.from_json) for node in found]
         return sorted(events, key=lambda event: event.seq)
 
     def find_operation(self, model: str, token: str) -> Event | None:
         """See `store.Store`."""
-        name = _operation_name(model, token)
-        node = self._session.read(lambda s: s.get_execution_by_type_and_name(EVENT_TYPE, name))
+        name = mlmd_keys.operation_name(model, token)
+        node = self._session.read(
+            lambda s: s.get_execution_by_type_and_name(mlmd_keys.EVENT_TYPE, name)
+        )
         return read_record(node, Event.from_json) if node is not None else None
 
     def find_digest(self, model: str, digest: str) -> int | None:
         """See `store.Store`."""
-        external_id = _content_id(model, digest)
+        external_id = mlmd_keys.content_id(model, digest)
         found = self._find("artifacts", [external_id])
         # The registration that asks will write there next.
         if len(self._contents) > _UNUSED_CONTENTS:
@@ -163,9 +151,11 @@ class MlmdStore:
 
     def list_heads(self) -> list[Head]:
         """See `store.Store`."""
-        nodes = self._session.read(lambda s: s.get_contexts_by_type(MODEL_TYPE))
+        nodes = self._session.read(lambda s: s.get_contexts_by_type(mlmd_keys.MODEL_TYPE))
         # A copied row has no key of a model; `fsck` names it.
-        heads = [_head(node) for node in nodes if node.external_id.startswith(_model_id(""))]
+        heads = [
+            _head(node) for node in nodes if node.external_id.startswith(mlmd_keys.model_id(""))
+        ]
         return sorted(heads, key=lambda head: model_key(head.model))
 
     # Append
@@ -174,16 +164,18 @@ class MlmdStore:
         """See `store.Store`."""
         self._ensure_types()
         execution = pb.Execution(
-            type_id=self._types[EVENT_TYPE],
-            name=_operation_name(event.model, event.token),
-            external_id=_event_id(event.model, event.seq),
+            type_id=self._types[mlmd_keys.EVENT_TYPE],
+            name=mlmd_keys.operation_name(event.model, event.token),
+            external_id=mlmd_keys.event_id(event.model, event.seq),
             last_known_state=pb.Execution.COMPLETE,
         )
         write_text(execution, event.text)
         for key in ("kind", "actor", "time"):
             execution.custom_properties[key].string_value = plain_text(getattr(event, key))
         context = pb.Context(
-            type_id=self._types[MODEL_TYPE], name=head.model, external_id=_model_id(head.model)
+            type_id=self._types[mlmd_keys.MODEL_TYPE],
+            name=head.model,
+            external_id=mlmd_keys.model_id(head.model),
         )
         write_record(context, head)
         if event.seq > 1:
@@ -201,7 +193,7 @@ class MlmdStore:
             self._session.write(lambda s: s.put_execution(execution, nodes, [context]))
         except AppendConflict:
             if creates is not None:
-                self._contested.add(_version_id(event.model, creates))
+                self._contested.add(mlmd_keys.version_id(event.model, creates))
             raise
 
     # Checks and repairs; the work is in mlmd_raw, which only they load.
@@ -256,6 +248,13 @@ class MlmdStore:
 
         return mlmd_links.find_strays(self)
 
+    def check_file(self) -> list[Damage]:
+        """See `fsck.FileStore`."""
+        from tfx_registry.registry import sqlite_check
+
+        file = self._session.file
+        return list(sqlite_check.check_file(file)) if file is not None else []
+
     def upstream(self, version: Version) -> LineageGraph:
         """See `store.Store`."""
         from tfx_registry.registry import mlmd_lineage
@@ -276,9 +275,9 @@ class MlmdStore:
 
     def _version_node(self, version: Version, *, is_new: bool) -> tuple[pb.Artifact, pb.Event]:
         artifact = pb.Artifact(
-            type_id=self._types[VERSION_TYPE],
+            type_id=self._types[mlmd_keys.VERSION_TYPE],
             name=f"{version.model}@{version.number}",
-            external_id=_version_id(version.model, version.number),
+            external_id=mlmd_keys.version_id(version.model, version.number),
             uri=plain_text(version.uri),
             state=pb.Artifact.LIVE,
         )
@@ -293,13 +292,13 @@ class MlmdStore:
         artifact.custom_properties["digest"].string_value = version.digest
         artifact.custom_properties["state"].string_value = version.state.value
         kind = pb.Event.OUTPUT if is_new else pb.Event.INPUT
-        return artifact, pb.Event(type=kind, path=_path("version"))
+        return artifact, pb.Event(type=kind, path=mlmd_keys.edge_path("version"))
 
     def _content_node(self, model: str, payload: Registered) -> tuple[pb.Artifact, pb.Event]:
         """The index from a digest to the newest version that has it."""
         artifact = pb.Artifact(
-            type_id=self._types[CONTENT_TYPE],
-            external_id=_content_id(model, payload.facts.digest),
+            type_id=self._types[mlmd_keys.CONTENT_TYPE],
+            external_id=mlmd_keys.content_id(model, payload.facts.digest),
             state=pb.Artifact.LIVE,
         )
         # What `find_digest` saw holds as long as no other event of the model was faster; then this
@@ -310,18 +309,18 @@ class MlmdStore:
         if found is not None:
             artifact.id = found
         artifact.custom_properties["number"].string_value = str(payload.number)
-        return artifact, pb.Event(type=pb.Event.OUTPUT, path=_path("content"))
+        return artifact, pb.Event(type=pb.Event.OUTPUT, path=mlmd_keys.edge_path("content"))
 
     def _source_node(self, source: LineageSource) -> tuple[pb.Artifact | None, pb.Event]:
-        edge = pb.Event(type=pb.Event.INPUT, path=_path(source.key))
+        edge = pb.Event(type=pb.Event.INPUT, path=mlmd_keys.edge_path(source.key))
         known = self._pipeline_artifact(source)
         if known is not None:
             # Only the edge: passing the artifact itself would rewrite what the pipeline wrote.
             edge.artifact_id = known
             return None, edge
         artifact = pb.Artifact(
-            type_id=self._types[SOURCE_TYPE],
-            external_id=_source_id(source),
+            type_id=self._types[mlmd_keys.SOURCE_TYPE],
+            external_id=mlmd_keys.source_id(source),
             uri=plain_text(source.uri),
             state=pb.Artifact.LIVE,
         )
@@ -342,7 +341,7 @@ class MlmdStore:
         return [node for node in nodes if node.type == source.type_name]
 
     def _context_id(self, model: str) -> int:
-        external_id = _model_id(model)
+        external_id = mlmd_keys.model_id(model)
         if external_id not in self._ids:
             self._contexts([external_id])
         return self._ids[external_id]
@@ -353,7 +352,7 @@ class MlmdStore:
         return nodes
 
     def _version_id(self, version: Version) -> int:
-        external_id = _version_id(version.model, version.number)
+        external_id = mlmd_keys.version_id(version.model, version.number)
         if external_id not in self._ids:
             self.read_versions(version.model, [version.number])
         return self._ids[external_id]
@@ -364,8 +363,8 @@ class MlmdStore:
             if self._types:
                 return
             types = {}
-            for name, kind, make in _NODE_TYPES:
-                key = f"tfx_registry:t:{name}"
+            for name, kind, make in mlmd_keys.NODE_TYPES:
+                key = mlmd_keys.type_id(name)
                 found = self._find(f"{kind}_types", [key])
                 if found:
                     types[name] = found[0].id
@@ -385,39 +384,3 @@ class MlmdStore:
 
 def _head(node: Any) -> Head:
     return read_record(node, _DECODE_HEAD)
-
-
-def _model_id(model: str) -> str:
-    return f"tfx_registry:m:{model_key(model)}"
-
-
-def _version_id(model: str, number: int | str) -> str:
-    return f"{VERSION_KEY}{model_key(model)}@{number}"
-
-
-def _content_id(model: str, digest: str) -> str:
-    return f"tfx_registry:d:{model_key(model)}#{digest}"
-
-
-def _source_id(source: LineageSource) -> str:
-    key = hashlib.sha256(f"{source.type_name}\n{source.uri}".encode()).hexdigest()
-    return f"tfx_registry:s:{key}"
-
-
-def _event_id(model: str, seq: int) -> str:
-    return f"tfx_registry:e:{model_key(model)}#{seq}"
-
-
-def _operation_name(model: str, token: str) -> str:
-    # MLMD names end at 255 characters and must be unique among all events of all models.
-    return "op:" + hashlib.sha256(f"{model_key(model)}\n{token}".encode()).hexdigest()
-
-
-def _path(key: str) -> pb.Event.Path:
-    step = pb.Event.Path.Step(key=plain_text(key))
-    return pb.Event.Path(steps=[step, pb.Event.Path.Step(index=0)])
-
-
-def _batches(ids: list[str]) -> Iterable[list[str]]:
-    for start in range(0, len(ids), _READ_BATCH):
-        yield ids[start : start + _READ_BATCH]
