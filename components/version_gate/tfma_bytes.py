@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -28,7 +28,14 @@ from tfx_registry.components.version_gate.tfma_records import (
     number_of,
     slice_key_of,
 )
-from tfx_registry.gate import Interval, IntervalKind, MetricId
+from tfx_registry.components.version_gate.tfma_shapes import (
+    NUMBER,
+    T_DISTRIBUTION,
+    Found,
+    Layout,
+    Shape,
+)
+from tfx_registry.gate import Interval, MetricId
 from tfx_registry.gate.collector import collector_paused
 from tfx_registry.gate.evaluation import make_interval
 
@@ -47,7 +54,6 @@ _UPPER = b"\n" + _DOUBLE
 _LOWER = b"\x12" + _DOUBLE
 _ERROR = b"\x1a" + _DOUBLE
 _DEGREES = b'"'
-_NUMBER = struct.Struct("<d")
 _NUMBER_BYTES = 8
 #: Tag and length of an interval, and what stands in front of its upper end.
 _UPPER_AT = len(_INTERVAL) + 1 + len(_UPPER)
@@ -58,42 +64,8 @@ _TWO_BYTES = 0x80
 #: Longer pairs, and more of them, are not remembered: they hold matrices, which are not alike.
 _LONGEST_BYTES = 255
 _MOST = 10_000
-#: Looking a member up in its enumeration is slow before Python 3.12.
-_T_DISTRIBUTION = IntervalKind.T_DISTRIBUTION
-
-
-class _Shape:
-    """The beginning of a key with its value, as it stands in record after record.
-
-    Attributes:
-        head: Its bytes, up to the number; all of them where the value is not read from bytes.
-        size: Number of bytes of the whole, the number included.
-        table: Place of the table that it belongs to; -1 where the value is no number.
-        metric: Which number it is.
-        number: The number, where it is not read from bytes.
-        interval: Its interval, if any, where it is not read from bytes.
-        read: Reads number and interval, or None where they are not read from bytes.
-        between: What stands between the ends of the interval and behind them; () without one.
-        degrees: Degrees of freedom of the interval.
-        following: What followed last time, so it is tried first.
-    """
-
-    __slots__ = (
-        "between", "degrees", "following", "head", "interval", "metric", "number", "read", "size",
-        "table",
-    )  # fmt: skip
-
-    def __init__(self, head: bytes, table: int, metric: MetricId | None) -> None:
-        self.head = head
-        self.size = len(head)
-        self.table = table
-        self.metric: Any = metric
-        self.number: Any = None
-        self.interval: Interval | None = None
-        self.read: Any = None
-        self.between: tuple[bytes, ...] = ()
-        self.degrees = 0
-        self.following: _Shape = self
+#: Putting a layout together takes as long as reading some records without.
+_MOST_LAYOUTS = 50
 
 
 class _UnlikeError(Exception):
@@ -129,8 +101,12 @@ class _Parser:
     def __init__(self) -> None:
         self.messages = MessageParser()
         self._tables: list[Numbers] = []
-        self._shapes: dict[bytes, _Shape] = {}
-        self._first = _Shape(b"", -1, None)
+        self._shapes: dict[bytes, Shape] = {}
+        self._first = Shape(b"", -1, None)
+        #: By the number of bytes behind the slice.
+        self._layouts: dict[int, list[Layout]] = {}
+        self._layouts_made = 0
+        self._sizes: set[int] = set()
 
     def add(self, record: bytes) -> None:
         try:
@@ -150,7 +126,7 @@ class _Parser:
             if crossed
             else slice_key_of(beginning.slice_key)
         )
-        rows, intervals = self._rows(record, position)
+        rows, intervals = self._all(record, position) or self._one_by_one(record, position)
         tables = []
         for table, row in rows.items():
             numbers = self._tables[table]
@@ -165,12 +141,22 @@ class _Parser:
             of_slices: Any = numbers.cross_intervals if crossed else numbers.intervals
             of_slices[slice_key] = found
 
-    def _rows(
-        self, record: bytes, position: int
-    ) -> tuple[dict[int, dict[MetricId, float]], dict[int, dict[MetricId, Interval]]]:
-        """Reads all keys and values of a record. Most time goes here: benchmarks/gate_speed.py."""
+    def _all(self, record: bytes, position: int) -> Found | None:
+        """Reads a record that is like an earlier one, which most are."""
+        layouts = self._layouts.get(len(record) - position, [])
+        for place, layout in enumerate(layouts):
+            found = layout(record, position)
+            if found is not None:
+                if place:  # those that come again stand in front
+                    layouts[0], layouts[place] = layout, layouts[0]
+                return found
+        return None
+
+    def _one_by_one(self, record: bytes, position: int) -> Found:
+        """Reads the keys and values of a record that is not like an earlier one."""
+        size, shapes = len(record) - position, list[Shape]()
         rows: dict[int, dict[MetricId, float]] = defaultdict(dict)
-        intervals: dict[int, dict[MetricId, Interval]] = defaultdict(dict)
+        intervals: dict[int, MutableMapping[MetricId, Interval]] = defaultdict(dict)
         count, end, shape = 0, len(record), self._first
         while position < end:
             before, shape = shape, shape.following
@@ -186,12 +172,13 @@ class _Parser:
                 if parts[1::2] == shape.between:
                     number, _, upper, _, lower, _, error, _ = parts
                     interval = make_interval(
-                        lower, upper, TFMA_LEVEL, _T_DISTRIBUTION, error, shape.degrees
+                        lower, upper, TFMA_LEVEL, T_DISTRIBUTION, error, shape.degrees
                     )
                 else:
                     shape = self._whole(_pair(record, position)[0])
                     number, interval = shape.number, shape.interval
             position += shape.size
+            shapes.append(shape)
             if shape.table < 0:
                 continue
             count += 1
@@ -200,9 +187,21 @@ class _Parser:
                 intervals[shape.table][shape.metric] = interval
         if count != sum(map(len, rows.values())):
             raise _UnlikeError  # a number stands twice
+        self._learn_layout(size, shapes)
         return rows, intervals
 
-    def _shape_at(self, record: bytes, position: int) -> _Shape:
+    def _learn_layout(self, size: int, shapes: Sequence[Shape]) -> None:
+        """Remembers the layout of a record, if another one of the same size was met before.
+
+        So what does not come again is not put together, such as records with matrices.
+        """
+        if size not in self._sizes:
+            self._sizes.add(size)
+        elif self._layouts_made < _MOST_LAYOUTS:
+            self._layouts_made += 1
+            self._layouts.setdefault(size, []).append(Layout(shapes))
+
+    def _shape_at(self, record: bytes, position: int) -> Shape:
         """Finds out what stands at a place that does not begin as expected."""
         pair, start = _pair(record, position)
         known = self._shapes.get(pair)
@@ -220,12 +219,12 @@ class _Parser:
                     return known
         return self._whole(pair)
 
-    def _learn(self, pair: bytes, number: int) -> _Shape | None:
+    def _learn(self, pair: bytes, number: int) -> Shape | None:
         """Learns what stands where; returns None where that is not as in other results."""
         message = _message(pair).metric_keys_and_values[0]
         beside = pair[number + _NUMBER_BYTES :]
         between: tuple[bytes, ...] = ()
-        read, degrees = _NUMBER, 0
+        read, degrees = NUMBER, 0
         if beside:
             length, tail = len(beside) - len(_INTERVAL) - 1, beside[_ENDS_BYTES:]
             if not 0 <= length < _TWO_BYTES or tail[:1] != _DEGREES:
@@ -236,22 +235,22 @@ class _Parser:
             if any(map(alone.HasField, ("upper_bound", "lower_bound", "standard_error"))):
                 return None
             degrees = alone.degrees_of_freedom.value
-        shape = _Shape(pair[:number], *self._place_of(message.key))
+        shape = Shape(pair[:number], *self._place_of(message.key))
         shape.size += read.size
         shape.read, shape.between, shape.degrees = read.unpack_from, between, degrees
         return self._remember(shape)
 
-    def _whole(self, pair: bytes) -> _Shape:
+    def _whole(self, pair: bytes) -> Shape:
         """Lets TFMA's class read a key and its value: what is no number, or zero, or special."""
         message = _message(pair).metric_keys_and_values[0]
         number, interval = number_of(message)
         if number is None:
-            return self._remember(_Shape(pair, -1, None))
-        shape = _Shape(pair, *self._place_of(message.key))
+            return self._remember(Shape(pair, -1, None))
+        shape = Shape(pair, *self._place_of(message.key))
         shape.number, shape.interval = number, interval
         return self._remember(shape)
 
-    def _remember(self, shape: _Shape) -> _Shape:
+    def _remember(self, shape: Shape) -> Shape:
         if len(shape.head) <= _LONGEST_BYTES and len(self._shapes) < _MOST:
             self._shapes[shape.head] = shape
         return shape

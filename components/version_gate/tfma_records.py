@@ -7,7 +7,7 @@ examples were weighted, so that one number would hide the other.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,9 +44,11 @@ class Numbers:
     """
 
     values: dict[SliceKey, dict[MetricId, float]] = field(default_factory=dict)
-    intervals: dict[SliceKey, dict[MetricId, Interval]] = field(default_factory=dict)
+    intervals: dict[SliceKey, MutableMapping[MetricId, Interval]] = field(default_factory=dict)
     cross_values: dict[CrossSliceKey, dict[MetricId, float]] = field(default_factory=dict)
-    cross_intervals: dict[CrossSliceKey, dict[MetricId, Interval]] = field(default_factory=dict)
+    cross_intervals: dict[CrossSliceKey, MutableMapping[MetricId, Interval]] = field(
+        default_factory=dict
+    )
 
 
 def parse_records(records: Iterable[Any]) -> tuple[dict[str, Numbers], dict[str, Numbers]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -288,6 +290,71 @@ def test_tfma_s_classes_read_no_number_twice(
         assert models["candidate"].intervals[(("city", "7"),)][MetricId("metric_1")] == Interval(
             9.5, 11.5, 0.95, IntervalKind.T_DISTRIBUTION, 0.25, degrees
         )
+
+
+def test_records_that_are_alike_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(cut: int, reverse: bool) -> bytes:
+        pairs = [estimate(name, cut + 0.5, 19) for name in ("auc", "loss")]
+        pairs += [estimate("zero", 0.0, 19), estimate("count", cut + 1.0, None)]
+        pairs.append(Pair(key={"name": "text"}, value=pb.MetricValue(bytes_value=b"none")))
+        return whole_record(cut, pairs[::-1] if reverse else pairs)
+
+    # Beam writes the keys in one order or another, record by record.
+    records = [record(cut, reverse=cut % 3 == 0) for cut in range(1, 41)]
+    read_alike(records)
+    one_by_one = tfma_bytes._Parser._one_by_one
+    looked_at: list[bytes] = []
+    monkeypatch.setattr(
+        tfma_bytes._Parser,
+        "_one_by_one",
+        lambda self, record, at: looked_at.append(record) or one_by_one(self, record, at),
+    )
+    parse_serialized(records)
+    assert len(looked_at) <= 4
+    # What differs in a single byte between the numbers is no number of these.
+    for place in range(len(records[0])):
+        changed = bytearray(records[-1])
+        changed[place] ^= 1
+        read_alike([*records[:8], bytes(changed)])
+
+
+def test_intervals_are_there_whoever_asks_and_however() -> None:
+    records = [whole_record(cut, [estimate("auc", cut + 0.5, 19)]) for cut in range(1, 6)]
+    auc, key = MetricId("auc"), (("city", "5"),)
+    expected = {auc: Interval(4.5, 6.5, 0.95, IntervalKind.T_DISTRIBUTION, 0.25, 19)}
+
+    def row() -> Any:
+        return parse_serialized(records)[0]["candidate"].intervals[key]
+
+    assert row() == expected
+    assert expected == row()
+    assert dict(row()) == expected
+    assert row()[auc] == row().get(auc) == expected[auc]
+    assert row().get(MetricId("loss")) is None
+    assert auc in row()
+    assert len(row()) == 1
+    assert pickle.loads(pickle.dumps(row())) == copy.deepcopy(row()) == expected
+    changed = row()
+    changed[MetricId("loss")] = expected[auc]
+    del changed[auc]
+    assert changed == {MetricId("loss"): expected[auc]}
+
+
+def test_a_slice_in_two_records_of_which_one_is_like_others() -> None:
+    records = [whole_record(cut, [estimate("auc", cut + 0.5, 19)]) for cut in range(1, 6)]
+    more = whole_record(5, [estimate("loss", 0.5, 19)])
+    assert read_alike([*records, more]).count("lower=-0.5") == 1
+
+
+def test_records_of_many_layouts_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tfma_bytes, "_MOST_LAYOUTS", 3)
+    parser = tfma_bytes._Parser()
+    for size in range(1, 9):
+        for cut in range(3):
+            pairs = [estimate(f"m{i}", 0.5, None) for i in range(size)]
+            parser.add(whole_record(100 * size + cut, pairs))
+    assert sum(map(len, parser._layouts.values())) == 3
+    assert len(parser.messages.models["candidate"].values) == 24
 
 
 def test_an_interval_of_another_form_where_one_was_learned() -> None:

@@ -201,14 +201,20 @@ def _in_order(checks: Iterable[Check]) -> list[Check]:
 
 def _in_order_within(group: list[Check]) -> list[Check]:
     """Sorts the checks of a slice; of those that say the same the first is kept."""
-    group.sort(key=_roughly)
+    metrics = list(map(_metric, group))
+    if all(map(operator.lt, metrics, metrics[1:])):
+        return group
     names = list(map(_roughly, group))
+    order = sorted(range(len(group)), key=names.__getitem__)
+    names = [names[place] for place in order]
+    group = [group[place] for place in order]
     if all(map(operator.lt, names, names[1:])):
         return group
     ranked = {_rank(check): check for check in reversed(group)}
     return [ranked[rank] for rank in sorted(ranked)]
 
 
+_metric = operator.attrgetter("metric")
 #: Nearly always enough to tell two checks of a slice apart.
 _roughly = operator.attrgetter("metric", "rule", "message")
 

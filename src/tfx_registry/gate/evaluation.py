@@ -252,12 +252,15 @@ class Evaluation:
         A count that is no number is 0; the least of several holds. A sum of weights is no count:
         where TFMA counted with weights only, it is not known how many examples there were.
         """
-        counts = [
-            value if math.isfinite(value) else 0.0
-            for metric, value in self.numbers.get(slice_key, {}).items()
-            if metric.name == EXAMPLE_COUNT and not metric.weighting
-        ]
-        return int(min(counts)) if counts else None
+        row = self.numbers.get(slice_key, {})
+        counts = [row[metric] for metric in self._counts if metric in row]
+        return int(min(n if math.isfinite(n) else 0.0 for n in counts)) if counts else None
+
+    @functools.cached_property
+    def _counts(self) -> tuple[MetricId, ...]:
+        """The numbers that count examples."""
+        every: set[MetricId] = set().union(*self.numbers.values())
+        return tuple(m for m in every if m.name == EXAMPLE_COUNT and not m.weighting)
 
 
 def normalize_location(location: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +31,8 @@ Answer = Callable[[Spot], Check]
 #: Makes the answer of a rule for a number.
 Question = Callable[[MetricId], Answer]
 
+_BY_NAME = operator.itemgetter(0)
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -38,14 +42,14 @@ class _Place:
         spots: Those that the candidate was measured on, each once.
         gaps: Specs by which something is missing, with what they mean.
         keys: The slices, for counting examples; of pairs both.
-        answers: Answers of rules, to be given on each of the slices.
+        answers: Answers of rules, to be given on each of the slices, with the name of the number.
         counted: Least numbers of examples that were asked for already.
     """
 
     spots: Sequence[Spot]
     gaps: Sequence[tuple[list[Spot], SliceSpec | CrossSliceSpec]]
     keys: Sequence[SliceKey]
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[tuple[str, Answer]] = field(default_factory=list)
     counted: set[int] = field(default_factory=set)
 
 
@@ -63,6 +67,7 @@ class Asked:
         self._min_examples = min_examples
         self._counted: dict[int, set[SliceKey]] = {}
         self._looked_for: set[MetricId] = set()
+        self._rows = [spot.numbers for spot in lookup.slices if spot.numbers is not None]
         self._places: dict[object, _Place] = {}
 
     def ask(self, rule: Rule, question: Question) -> list[Check]:
@@ -85,9 +90,10 @@ class Asked:
         checks: list[Check] = []
         for matching, spec in place.gaps:
             checks += missing_slices(matching, spec, rule.metric)
-        place.answers.extend(map(question, metrics))
+        place.answers.extend((str(metric), question(metric)) for metric in metrics)
         if not metrics:
-            place.answers.append(functools.partial(missing_metric, _metric_of(rule)))
+            metric = _metric_of(rule)
+            place.answers.append((str(metric), functools.partial(missing_metric, metric)))
         checks += self._check_examples(rule, place)
         if not crossed:
             checks += self._missing_anywhere(metrics)
@@ -100,8 +106,10 @@ class Asked:
         which for thousands of slices takes half the time of going rule by rule.
         """
         for place in self._places.values():
+            # By name, as the report has them: then there is little left to sort.
+            answers = [answer for _, answer in sorted(place.answers, key=_BY_NAME)]
             for spot in place.spots:
-                for answer in place.answers:
+                for answer in answers:
                     yield answer(spot)
 
     def _slices_of(self, specs: Sequence[SliceSpec]) -> _Place:
@@ -136,11 +144,14 @@ class Asked:
     def _missing_anywhere(self, metrics: Iterable[MetricId]) -> Iterator[Check]:
         """TFMA fails a metric that has a threshold anywhere and is missing in any slice."""
         for metric in metrics:
-            if metric not in self._looked_for:
-                self._looked_for.add(metric)
-                for spot in self._lookup.slices:
-                    if spot.numbers is not None and metric not in spot.numbers:
-                        yield missing_metric(metric, spot)
+            if metric in self._looked_for:
+                continue
+            self._looked_for.add(metric)
+            if all(map(operator.contains, self._rows, itertools.repeat(metric))):
+                continue
+            for spot in self._lookup.slices:
+                if spot.numbers is not None and metric not in spot.numbers:
+                    yield missing_metric(metric, spot)
 
     def _check_examples(self, rule: Rule, place: _Place) -> Iterator[Check]:
         least = self._min_examples if rule.min_examples is None else rule.min_examples
@@ -155,17 +166,16 @@ class Asked:
 
     def _check_count(self, key: SliceKey, least: int) -> Iterator[Check]:
         examples = self._lookup.examples(key)
-        where = describe(key)
         if examples is None and least > 1:
             yield failure(
                 Reason.EXAMPLES_NOT_COUNTED,
-                f"{where}: the evaluation has no {EXAMPLE_COUNT}, the policy asks for at least "
-                f"{least}",
+                f"{describe(key)}: the evaluation has no {EXAMPLE_COUNT}, the policy asks for at "
+                f"least {least}",
                 kind=CheckKind.EXAMPLES,
                 slice_key=key,
             )
         elif examples is not None and examples < least:
-            none = examples == 0
+            none, where = examples == 0, describe(key)
             yield Check(
                 False,
                 f"{where}: there are no examples"

@@ -68,8 +68,9 @@ def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Question:
         return functools.partial(answer, metric, name, f"the paired difference of {name}")
 
     def answer(metric: MetricId, name: str, whose: str, spot: Spot) -> Check:
-        value = (spot.numbers or {}).get(metric)
-        before = spot.before.get(metric)
+        key, versus, place, counted, examples, numbers_here, row_before, *_ = spot
+        value = numbers_here.get(metric) if numbers_here is not None else None
+        before = row_before.get(metric)
         if value is None or before is None:
             return missing_metric(metric, spot)
         test, found = first, judge(first, value, before, metric, whose, spot)
@@ -86,18 +87,18 @@ def answer_change(rule: ChangeThreshold, policy: GatePolicy) -> Question:
             came_out = f"{test.kind} change {format_number(number)}, needs"
         return make_check(
             reason is None,
-            f"{spot.place}: {name} {numbers}: {came_out} {test.asked}{said}{spot.counted}",
+            f"{place}: {name} {numbers}: {came_out} {test.asked}{said}{counted}",
             reason,
             rule_text,
             name,
-            spot.slice,
+            key,
             value,
             before,
             value - before,
             test.bound,
-            spot.examples,
+            examples,
             kind,
-            spot.versus,
+            versus,
             interval,
             level,
         )

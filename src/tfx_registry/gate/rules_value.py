@@ -36,10 +36,11 @@ def answer_value(rule: ValueThreshold, policy: GatePolicy) -> Question:
         return functools.partial(answer, metric, str(metric))
 
     def answer(metric: MetricId, name: str, spot: Spot) -> Check:
-        value = (spot.numbers or {}).get(metric)
+        key, versus, place, counted, examples, numbers, before, intervals, _, _ = spot
+        value = numbers.get(metric) if numbers is not None else None
         if value is None:
             return missing_metric(metric, spot)
-        interval, level = spot.intervals.get(metric), None
+        interval, level = intervals.get(metric), None
         reason, bound, said = _judge(value, low, high, bounds)
         more = ""
         if surely and reason is None:
@@ -50,18 +51,18 @@ def answer_value(rule: ValueThreshold, policy: GatePolicy) -> Question:
             more = f"; {more}"
         return make_check(
             reason is None,
-            f"{spot.place}: {name} {said}{more}{spot.counted}",
+            f"{place}: {name} {said}{more}{counted}",
             reason,
             rule_text,
             name,
-            spot.slice,
+            key,
             value,
-            spot.before.get(metric),
+            before.get(metric),
             None,
             bound,
-            spot.examples,
+            examples,
             kind,
-            spot.versus,
+            versus,
             interval,
             level,
         )
