@@ -59,11 +59,13 @@ class Place:
         folder: The working directory.
         variables: Environment variables beside the usual ones.
         replaced: What stands in a page and is something else here.
+        sql: Runs SQL as the administrator of a database server, where there is one.
     """
 
     folder: Path
     variables: dict[str, str] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
+    sql: Callable[[str], object] | None = None
 
 
 def register(registry: ModelRegistry, folder: Path, number: int) -> Version:
@@ -206,13 +208,12 @@ def pusher(place: Place) -> None:
 
 @contextlib.contextmanager
 def postgresql(place: Place) -> Iterator[None]:
-    """What the demo leaves behind, and a database that is empty."""
+    """What the demo leaves behind, and a server without databases and users."""
     demo(place)
     with PostgreSqlServer() as server:
-        (place.folder / ".registry-password").write_text(server.password, encoding="utf-8")
-        place.replaced["postgresql://registry@db.example.com:5432/registry"] = server.uri(
-            "registry"
-        )
+        (place.folder / ".registry-password").write_text("choose-one", encoding="utf-8")
+        place.replaced["@db.example.com:5432/"] = f"@127.0.0.1:{server.port}/"
+        place.sql = server.sql
         yield
 
 

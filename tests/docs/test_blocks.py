@@ -175,6 +175,10 @@ class Reader:
         policy = GatePolicy.load(match[1])
         assert GatePolicy.from_yaml(policy.to_yaml()) == policy
 
+    def _sql(self, block: Block) -> None:
+        assert self.place.sql, "no database server is here; say setup=postgresql"
+        self.place.sql(block.text)
+
     def _json(self, block: Block) -> None:
         self.data = block.text
         AccessPolicy.from_json(block.text)
