@@ -29,7 +29,7 @@ from tfx_registry.registry.replay import Replay
 from tfx_registry.registry.store import AppendConflict, StateRepair, Store, StoredKeys
 from tfx_registry.registry.verify import Damage, Progress, read_log, silent
 
-__all__ = ["FsckReport", "LinkedStore", "check", "check_model", "repair"]
+__all__ = ["FileStore", "FsckReport", "LinkedStore", "check", "check_model", "repair"]
 
 _TRIES = 10
 _BATCH = 500
@@ -56,6 +56,14 @@ class LinkedStore(Protocol):
 
     def find_strays(self) -> list[Damage]:
         """Names what looks like a record of the registry and has not the key of one."""
+
+
+@runtime_checkable
+class FileStore(Protocol):
+    """A store that may lie in a file of its own."""
+
+    def check_file(self) -> list[Damage]:
+        """Names what is wrong with the file below the records; nothing where it is in none."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +167,8 @@ def _run(store: Store, model: str | None, progress: Progress, *, repairing: bool
             for finding in store.find_strays()
             if model is None or model_key(finding.model) == model_key(model)
         ]
+    if isinstance(store, FileStore) and model is None:
+        left += store.check_file()
     return FsckReport(len(found), events, tuple(left), tuple(repaired))
 
 

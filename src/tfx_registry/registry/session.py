@@ -104,6 +104,11 @@ class Session(Forkable):
         # Later there is a database. If it is gone then, somebody wanted that.
         self._create = False
 
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file, without symbolic links; None for a server."""
+        return self._file
+
     def read(self, function: Callable[[Any], T]) -> T:
         """Calls ML Metadata to read; waits for a server that restarts.
 

@@ -235,12 +235,15 @@ def set_journal(path: Path, journal: str) -> Problem | None:
     )
 
 
-def run_python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+def run_python(
+    code: str, *words: str, seconds: float = _SUBPROCESS_SECONDS
+) -> subprocess.CompletedProcess[str]:
     """Runs code in a process of its own, with nothing but the standard library.
 
     Args:
         code: The code.
         *words: What `sys.argv` holds after its first item.
+        seconds: How long it may take.
 
     Returns:
         What came of it.
@@ -251,7 +254,7 @@ def run_python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
     """
     return subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, *words],
-        capture_output=True, text=True, check=False, timeout=_SUBPROCESS_SECONDS,
+        capture_output=True, text=True, check=False, timeout=seconds,
     )  # fmt: skip
 
 
