@@ -232,10 +232,12 @@ def test_every_command_has_an_example() -> None:
 
     def below(command: click.Command) -> list[click.Command]:
         if isinstance(command, click.Group):
-            return [last for inner in command.commands.values() for last in below(inner)]
+            inner = [last for inner in command.commands.values() for last in below(inner)]
+            return [command, *inner]
         return [command]
 
     context = click.Context(cli)
+    assert "Example: tfx-registry " in (cli.help or "")
     for name in (command_name(n) for section in SECTIONS for n in section.names):
         command = cli.get_command(context, name)
         assert command is not None

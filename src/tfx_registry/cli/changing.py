@@ -64,7 +64,10 @@ def register(
 
 @click.group()
 def alias() -> None:
-    """Move or remove an alias."""
+    """Move or remove an alias.
+
+    Example: tfx-registry alias set penguin champion 3
+    """
 
 
 @alias.command("set")

@@ -112,7 +112,10 @@ def archive(settings: Settings, ref: str, reason: str, yes: bool) -> None:
 
 @click.group()
 def label() -> None:
-    """Set or remove a label of a version."""
+    """Set or remove a label of a version.
+
+    Example: tfx-registry label set penguin:3 team birds
+    """
 
 
 @label.command("set")
@@ -157,7 +160,10 @@ def label_rm(settings: Settings, ref: str, key: str, reason: str) -> None:
 
 @click.group()
 def policy() -> None:
-    """Show, set or ask the access policy: who may do what."""
+    """Show, set or ask the access policy: who may do what.
+
+    Example: tfx-registry policy check bob promote penguin
+    """
 
 
 @policy.command("show")

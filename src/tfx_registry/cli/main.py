@@ -108,6 +108,8 @@ def cli(context: click.Context, registry: str | None, as_json: bool, verbose: bo
     """Model versions of TFX pipelines: which one serves, why, and what it came from.
 
     A version is named by a reference: penguin:3, penguin@production, or penguin for the latest.
+
+    Example: tfx-registry show penguin@production
     """
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s"
