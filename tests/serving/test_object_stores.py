@@ -43,18 +43,24 @@ from tfx_registry.testing.object_stores import (
 FAST = ObjectOptions(part_bytes=5 << 20, attempts=4, backoff_seconds=0.01, lease_seconds=60)
 
 
-@pytest.fixture(scope="module", params=[S3Server, GcsServer], ids=["s3", "gcs"])
-def running(request: pytest.FixtureRequest) -> Iterator[ObjectStoreServer]:
-    with request.param() as server:
-        server.make_bucket("models")
-        yield server
-
-
 @pytest.fixture(scope="module")
 def running_s3() -> Iterator[ObjectStoreServer]:
     with S3Server() as server:
         server.make_bucket("models")
         yield server
+
+
+@pytest.fixture(scope="module")
+def running_gcs() -> Iterator[ObjectStoreServer]:
+    with GcsServer() as server:
+        server.make_bucket("models")
+        yield server
+
+
+@pytest.fixture(scope="module", params=["running_s3", "running_gcs"], ids=["s3", "gcs"])
+def running(request: pytest.FixtureRequest) -> ObjectStoreServer:
+    found: ObjectStoreServer = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture
@@ -125,6 +131,13 @@ def test_a_large_file_goes_up_in_parts_and_comes_back_the_same(
     assert len(parts) >= 3
     bucket.copy("l/file", "l/copy", len(data))
     assert bucket.objects("l/copy")[0].size_bytes == len(data)
+
+
+def test_no_second_s3_shares_the_objects_of_the_first(s3: ObjectStoreServer) -> None:
+    open_fast(s3, "first").create("first/a", b"x")
+    with pytest.raises(RuntimeError, match="another S3Server runs"), S3Server():
+        pass
+    assert open_fast(s3, "first").read("first/a") == b"x"
 
 
 def test_an_upload_in_parts_that_fails_leaves_nothing(

@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import HTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = [
     "Fault",
@@ -164,9 +164,28 @@ class ObjectStoreServer(ABC):
 
 
 class S3Server(ObjectStoreServer):
-    """moto's S3."""
+    """moto's S3; one at a time.
+
+    moto keeps objects for the whole process. Two servers would share them, and the end of one would
+    empty the other.
+    """
 
     scheme = "s3"
+    _only: ClassVar[threading.Lock] = threading.Lock()
+
+    def __enter__(self) -> ObjectStoreServer:
+        """Starts it.
+
+        Raises:
+            RuntimeError: Another one runs in this process.
+        """
+        if not self._only.acquire(blocking=False):
+            raise RuntimeError("another S3Server runs in this process: use that, or end it first")
+        try:
+            return super().__enter__()
+        except BaseException:
+            self._only.release()
+            raise
 
     @property
     def environment(self) -> dict[str, str]:
@@ -184,11 +203,14 @@ class S3Server(ObjectStoreServer):
         self._ask(f"/{name}", "PUT")
 
     def __exit__(self, *_: object) -> None:
-        """Stops it and forgets what it held, which moto keeps for the whole process."""
+        """Stops it and forgets what it held."""
         self.faults.clear()
-        with contextlib.suppress(OSError):
-            self._ask("/moto-api/reset", "POST")
-        super().__exit__()
+        try:
+            with contextlib.suppress(OSError):
+                self._ask("/moto-api/reset", "POST")
+            super().__exit__()
+        finally:
+            self._only.release()
 
     def _ask(self, path: str, method: str) -> None:
         credential = "AWS4-HMAC-SHA256 Credential=testing/20200101/us-east-1/s3/aws4_request"
