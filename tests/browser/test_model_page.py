@@ -166,6 +166,11 @@ def test_lineage_leads_from_data_over_run_and_version_to_the_deployment(
     assert "examples" in browser.text("#lineage-graph table")
     browser.find('#lineage-graph a[href="#lineage=9"]').click()
     browser.until("return document.querySelector('#lineage-select').value.startsWith('9')")
+    kinds = browser.run(
+        "return [...document.querySelectorAll('#lineage-graph .kind')].map((t) => t.textContent)"
+    )
+    assert "deployment, until 2026-09-12" in kinds
+    assert not [kind for kind in kinds if kind.endswith("…")]
 
 
 #: Whether so many versions can be chosen; where the dates of the timeline begin and end.

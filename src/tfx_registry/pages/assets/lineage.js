@@ -94,7 +94,7 @@ const KINDS = { artifact: "data", execution: "run", version: "version", decision
 // What kind of thing a node is, and which, in one line or two.
 function wordsOf(node) {
   const seen = node.properties || {};
-  const when = seen.current === "yes" ? ", now" : seen.until ? `, until ${moment(seen.until)}` : "";
+  const when = seen.current === "yes" ? ", now" : seen.until ? `, until ${seen.until.slice(0, 10)}` : "";
   const parts = node.kind === "version" ? /^(.*) \((.*)\)$/.exec(node.label) : node.kind === "execution" && /^(.*), run (.*)$/.exec(node.label);
   if (parts) return [`${KINDS[node.kind]}${node.kind === "version" ? "," : ""} ${parts[2]}`, inTwo(parts[1], middleCut)];
   // The ends of paths are what differs.
