@@ -103,6 +103,15 @@ def test_a_directory_that_is_gone_with_all_bytes_is_reported(served) -> None:
     assert served.serving() == 3
 
 
+def test_bytes_that_lie_somewhere_and_are_refused_are_named(served, caplog) -> None:
+    shutil.rmtree(served.base / "3")
+    model = served.folder / "model3"
+    os.link(model / "saved_model.pb", served.folder / "elsewhere")
+    assert "no known place has its bytes" in run(served).problems[0]
+    assert f"penguin:3 is not published from {model}" in caplog.text
+    assert "is a hard link" in caplog.text
+
+
 def test_changed_bytes_are_reported_and_repaired_on_request(served) -> None:
     damage(served.base / "3")
     done = run(served)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from tfx_registry.serving.receipts import Bytes, BytesCheck, check_bytes, write_
 from tfx_registry.serving.shelf import Shelf
 
 __all__ = ["Site", "check_owner", "holds", "is_used", "model_of", "open_site", "sources", "stored"]
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ class Site:
                     progress=progress,
                     beside_newer=True,
                 )
-            except (IntegrityError, InvalidModelError):
+            except (IntegrityError, InvalidModelError) as error:
+                _logger.warning("%s is not published from %s: %s", version.ref, source, error.why)
                 continue
             write_receipt(self.base, version.number, manifest=version.facts.manifest)
             return published.path
