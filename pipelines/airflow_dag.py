@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tfx_registry.pipelines.airflow_settings import (
+    check_values,
     output_dir,
     read_hyperparameters,
     read_variable,
@@ -36,6 +37,8 @@ VARIABLE = "penguin_pipeline"
 """The Airflow variable with the settings."""
 
 _PATHS = ("data_dir", "pipeline_root", "serving_dir", "metadata")
+_FLAGS = ("enable_cache", "gate_evaluates")
+_LISTS = ("beam_args",)
 _OPTIONS = frozenset(field.name for field in dataclasses.fields(RunOptions)) - {"hyperparameters"}
 
 
@@ -52,6 +55,8 @@ def read_options(settings: Mapping[str, Any]) -> RunOptions:
         InvalidInputError: A name is not known, or a value is out of its range.
     """
     hyperparameters = read_hyperparameters(VARIABLE, settings, Hyperparameters, _OPTIONS)
+    texts = _OPTIONS.difference(_FLAGS, _LISTS)
+    check_values(VARIABLE, settings, texts=texts, flags=_FLAGS, lists=_LISTS)
     overrides = {name: value for name, value in settings.items() if name in _OPTIONS}
     paths = {name: Path(overrides[name]) for name in _PATHS if overrides.get(name)}
     return RunOptions.below(

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tfx_registry.errors import InvalidInputError
+from tfx_registry.pipelines.training_settings import is_count
 
-__all__ = ["OUTPUT_DIR", "output_dir", "read_hyperparameters", "read_variable", "to_dag"]
+__all__ = [
+    "OUTPUT_DIR",
+    "check_values",
+    "output_dir",
+    "read_hyperparameters",
+    "read_variable",
+    "to_dag",
+]
 
 Hyperparameters = TypeVar("Hyperparameters")
 
@@ -76,6 +85,52 @@ def read_hyperparameters(
         return kind.from_mapping(given)  # type: ignore[attr-defined, no-any-return]
     except ValueError as error:
         raise _invalid(variable, str(error)) from error
+
+
+def check_values(
+    variable: str,
+    settings: Mapping[str, Any],
+    *,
+    texts: Collection[str] = (),
+    flags: Collection[str] = (),
+    lists: Collection[str] = (),
+    counts: Mapping[str, int] | None = None,
+) -> None:
+    """Checks the kinds of values, because "false" would be true, and a text a list of letters.
+
+    Args:
+        variable: Name of the variable, for messages.
+        settings: Names to values; `None` stands for the default of any.
+        texts: Names of texts and paths; `output_dir` is one.
+        flags: Names of what is true or false.
+        lists: Names of lists of texts.
+        counts: Names of whole numbers, and the least that each may be.
+
+    Raises:
+        InvalidInputError: A value is of another kind.
+    """
+
+    def check(name: str, holds: Callable[[Any], bool], rule: str) -> None:
+        value = settings.get(name)
+        if value is not None and not holds(value):
+            raise _invalid(variable, f"{name} is {value!r}, it must be {rule}")
+
+    for name in (OUTPUT_DIR, *sorted(texts)):
+        check(name, _is_text, "a text that is not empty")
+    for name in flags:
+        check(name, lambda value: type(value) is bool, "true or false")
+    for name in lists:
+        check(
+            name, lambda value: isinstance(value, list) and all(map(_is_text, value)),
+            "a list of texts",
+        )  # fmt: skip
+    for name, least in (counts or {}).items():
+        rule = f"a whole number, {least} or more"
+        check(name, functools.partial(is_count, least=least), rule)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def output_dir(settings: Mapping[str, Any], name: str) -> Path:

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tfx_registry.errors import InvalidInputError
 from tfx_registry.pipelines.airflow_settings import (
+    check_values,
     output_dir,
     read_hyperparameters,
     read_variable,
@@ -29,7 +29,6 @@ __all__ = ["VARIABLE", "create_dag", "read_options"]
 
 VARIABLE = "taxi_pipeline"
 """The Airflow variable with the settings."""
-
 
 _OPTIONS = frozenset({"beam_args", "data_seed", "registry", "rows"})
 
@@ -48,15 +47,13 @@ def read_options(settings: Mapping[str, Any]) -> dict[str, Any]:
         InvalidInputError: A name is not known, or a value is out of its range.
     """
     hyperparameters = read_hyperparameters(VARIABLE, settings, Hyperparameters, _OPTIONS)
-    given = {name: value for name, value in settings.items() if name in _OPTIONS}
-    for name, least in (("rows", 1), ("data_seed", 0)):
-        value = given.get(name, least)
-        if type(value) is not int or value < least:
-            raise InvalidInputError(
-                f"invalid Airflow variable {VARIABLE!r}",
-                f"{name} is {value!r}, it must be a whole number, {least} or more",
-                "correct the variable",
-            )
+    check_values(
+        VARIABLE, settings, texts=["registry"], lists=["beam_args"],
+        counts={"rows": 1, "data_seed": 0},
+    )  # fmt: skip
+    given = {
+        name: value for name, value in settings.items() if name in _OPTIONS and value is not None
+    }
     return {
         "output_dir": output_dir(settings, "taxi"),
         "hyperparameters": hyperparameters,

@@ -24,9 +24,22 @@ READERS = [penguin.read_options, taxi.read_options]
             ({"epoch": 5}, "no setting 'epoch'"),
             ({"epochs": 0}, "epochs is 0"),
             ({"learning_rate": "fast"}, "learning_rate is 'fast'"),
+            ({"output_dir": 5}, "output_dir is 5, it must be a text"),
+            ({"registry": ""}, "registry is '', it must be a text that is not empty"),
+            ({"beam_args": "--runner=x"}, "beam_args is '--runner=x', it must be a list"),
+            ({"beam_args": [1]}, "beam_args is [1]"),
         )
     ]
     + [
+        (
+            penguin.read_options,
+            {"enable_cache": "false"},
+            "enable_cache is 'false', it must be true",
+        ),
+        (penguin.read_options, {"gate_evaluates": 1}, "gate_evaluates is 1, it must be true or"),
+        (penguin.read_options, {"data_dir": 7}, "data_dir is 7"),
+        (penguin.read_options, {"model_name": ["a"]}, "model_name is ['a']"),
+        (taxi.read_options, {"rows": True}, "rows is True"),
         (taxi.read_options, {"rows": "6000"}, "rows is '6000'"),
         (taxi.read_options, {"data_seed": -1}, "data_seed is -1"),
         (taxi.read_options, {"only_island": "Dream"}, "no setting 'only_island'"),
@@ -49,6 +62,15 @@ def test_without_settings_everything_is_below_airflow_s_home(
     assert options.data_dir == tmp_path / "penguin" / "data"
     assert options.registry == f"sqlite:///{tmp_path}/penguin/metadata.sqlite"
     assert taxi.read_options({})["output_dir"] == tmp_path / "taxi"
+
+
+def test_null_stands_for_the_default(tmp_path: Path) -> None:
+    names = ("registry", "beam_args")
+    given = {"output_dir": str(tmp_path), **dict.fromkeys(names)}
+    usual = {"output_dir": str(tmp_path)}
+    more = dict.fromkeys(("data_dir", "description", "enable_cache", "gate_evaluates"))
+    assert penguin.read_options({**given, **more}) == penguin.read_options(usual)
+    assert taxi.read_options({**given, "rows": None}) == taxi.read_options(usual)
 
 
 def test_settings_go_where_they_belong(tmp_path: Path) -> None:
