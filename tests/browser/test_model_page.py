@@ -390,6 +390,37 @@ def test_a_model_that_was_only_registered_has_no_empty_parts(browser: Any, tmp_p
     assert not browser.find("#metric-numbers").is_displayed()
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_a_field_is_for_can_be_read(browser: Any, page: str, theme: str) -> None:
+    wanted = [{"name": "prefers-color-scheme", "value": theme}]
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
+    try:
+        browser.open(page)
+        ink, paper = (
+            browser.run(
+                "const style = getComputedStyle(document.querySelector('#version-find'),"
+                " arguments[0]); return style[arguments[1]]",
+                *part,
+            )
+            for part in (("::placeholder", "color"), (None, "backgroundColor"))
+        )
+        assert contrast(ink, paper) >= 4.5, (ink, paper)
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def contrast(one: str, other: str) -> float:
+    """Returns the contrast of two colours `rgb(r, g, b)`, as WCAG 2.2 defines it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        line = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return sum(weight * p for weight, p in zip((0.2126, 0.7152, 0.0722), line, strict=True))
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_dates_below_the_charts_do_not_touch_each_other(
     browser: Any, document: dict[str, Any], tmp_path: Path, width: int
