@@ -51,6 +51,15 @@ _MAX_LABEL_VALUE = 1024
 _MAX_TEXT = 1_000_000
 
 
+def _shown(value: object) -> str:
+    """Shows what breaks a rule, or how it begins: an error is one line."""
+    try:
+        shown = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        shown = "with thousands of digits"
+    return shown if len(shown) <= 80 else shown[:77] + "..."
+
+
 def check_model_name(name: object) -> str:
     """Checks the name of a model.
 
@@ -67,7 +76,7 @@ def check_model_name(name: object) -> str:
     if isinstance(name, str) and _MODEL.fullmatch(name):
         return name
     raise InvalidNameError(
-        f"invalid model name {name!r}",
+        f"invalid model name {_shown(name)}",
         "a model name is 1 to 128 letters, digits, '_', '-' or single dots and begins with a "
         "letter or a digit",
         "choose another name",
@@ -94,13 +103,13 @@ def check_alias(alias: object) -> str:
     """
     if not isinstance(alias, str) or not _ALIAS.fullmatch(alias):
         raise InvalidNameError(
-            f"invalid alias {alias!r}",
+            f"invalid alias {_shown(alias)}",
             "an alias is 1 to 63 lower-case letters, digits, '_' or '-' and begins with a letter",
             "choose another alias, for example 'production'",
         )
     if alias.casefold() in RESERVED_ALIASES:
         raise InvalidNameError(
-            f"invalid alias {alias!r}",
+            f"invalid alias {_shown(alias)}",
             "it is reserved: it always means the newest version",
             "choose another alias, for example 'production'",
         )
@@ -127,7 +136,7 @@ def check_actor(actor: object) -> str:
         or actor != actor.strip()
     ):
         raise InvalidNameError(
-            f"invalid actor {str(actor)[:60]!r}",
+            f"invalid actor {_shown(actor)}",
             "an actor is 1 to 256 characters without control characters, and no space around them",
             "set TFX_REGISTRY_ACTOR",
         )
@@ -150,15 +159,14 @@ def check_label(key: object, value: object) -> tuple[str, str]:
     """
     if not isinstance(key, str) or not _LABEL_KEY.fullmatch(key):
         raise InvalidNameError(
-            f"invalid label key {key!r}",
+            f"invalid label key {_shown(key)}",
             "a label key is 1 to 128 letters, digits, '_', '-', '.' or single '/' and begins with "
             "a letter or a digit",
             "choose another key",
         )
     if not isinstance(value, str) or len(value) > _MAX_LABEL_VALUE or _CONTROL.search(value):
-        shown = repr(value) if len(repr(value)) < 60 else repr(value)[:57] + "..."
         raise InvalidNameError(
-            f"invalid value {shown} of label {key!r}",
+            f"invalid value {_shown(value)} of label {key!r}",
             f"a label value is text of at most {_MAX_LABEL_VALUE} characters without control "
             "characters",
             "shorten it, or put long text into the description",
@@ -212,7 +220,7 @@ def check_version_number(number: object) -> int:
     if isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= MAX_VERSION:
         return number
     raise InvalidNameError(
-        f"invalid version number {number!r}",
+        f"invalid version number {_shown(number)}",
         "version numbers are the integers 1, 2, 3, ...",
         "list the versions with 'tfx-registry versions MODEL'",
     )
@@ -249,7 +257,7 @@ class SemanticVersion:
         match = _SEMANTIC_VERSION.fullmatch(text)
         if match is None:
             raise InvalidNameError(
-                f"invalid semantic version {text!r}",
+                f"invalid semantic version {_shown(text)}",
                 "it is MAJOR.MINOR.PATCH with an optional -prerelease and +build",
                 "write for example 1.4.0",
             )
@@ -333,8 +341,8 @@ class VersionRef:
                 return cls(name, alias=check_alias(rest))
             if not _NUMBER.fullmatch(rest):
                 raise InvalidNameError(
-                    f"invalid version reference {text!r}",
-                    f"{rest!r} is not a version number",
+                    f"invalid version reference {_shown(text)}",
+                    f"{_shown(rest)} is not a version number",
                     "write name:3, name@alias, or name for the latest version",
                 )
             return cls(name, number=int(rest))

@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 
-from tfx_registry import ModelRegistry, codec
-from tfx_registry.errors import InvalidInputError, RegistryError, StoreUnavailableError
+from tfx_registry import ModelRegistry, codec, names
+from tfx_registry.errors import (
+    InvalidInputError,
+    InvalidNameError,
+    RegistryError,
+    StoreUnavailableError,
+)
 from tfx_registry.records import Metric, ModelFacts, ModelFormat, Verdict
 from tfx_registry.registry import fold
 from tfx_registry.registry.events import Decided, Event, Registered
@@ -185,6 +190,29 @@ def test_a_semantic_version_that_is_none_in_an_old_log(
 
 
 # Who may only read
+
+
+@pytest.mark.parametrize(
+    ("check", "value"),
+    [
+        (names.check_model_name, "x" * 100_000),
+        (names.check_alias, "x" * 100_000),
+        (names.check_actor, "x" * 100_000),
+        (names.check_version_number, 10**5000),
+        (names.SemanticVersion.parse, "9" * 5000 + ".0.0"),
+        (names.VersionRef.parse, "penguin:" + "9" * 5000),
+        (names.VersionRef.parse, "penguin@" + "x" * 100_000),
+        (lambda key: names.check_label(key, "x"), "x" * 100_000),
+        (lambda value: names.check_label("key", value), "x" * 100_000),
+    ],
+    ids=["model", "alias", "actor", "number", "semantic", "reference", "at", "key", "value"],
+)
+def test_an_error_does_not_repeat_all_that_was_given(
+    check: Callable[[Any], object], value: object
+) -> None:
+    with pytest.raises(InvalidNameError) as caught:
+        check(value)
+    assert len(str(caught.value)) < 400
 
 
 @pytest.fixture(params=["mariadb", "postgresql"])

@@ -360,6 +360,7 @@ def test_semantic_versions(registry: ModelRegistry, plain_model: Path) -> None:
         ('{"admins":["a"],"rules":[{"required_approvals":-1}]}', "required_approvals is -1"),
         ('{"admins":["a"],"granst":[]}', "unknown field 'granst'"),
         ("no json", "invalid access policy"),
+        ("[" * 100_000, "invalid access policy"),
     ],
 )  # fmt: skip
 def test_a_bad_policy_is_named(text: str, message: str) -> None:

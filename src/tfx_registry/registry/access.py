@@ -171,7 +171,7 @@ class AccessPolicy:
         """
         try:
             return codec.decode(cls, json.loads(text), strict=True)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise InvalidPolicyError(
                 "invalid access policy", str(error), "correct the policy"
             ) from error
