@@ -13,6 +13,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from google.protobuf import text_format
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
@@ -383,6 +384,34 @@ class Pipeline:
 def pipeline(tmp_path: Path, uri: str) -> Pipeline:
     """The executors, one after the other, on an empty registry."""
     return Pipeline(tmp_path, uri)
+
+
+@pytest.fixture
+def served(pipeline: Pipeline, evaluated: Evaluated) -> Pipeline:
+    """A pipeline in which the good model serves as version 1."""
+    version = pipeline.register(evaluated.good)
+    pipeline.gate(version, evaluated.good, evaluated.good_alone)
+    pipeline.promote(version, evaluated.good)
+    return pipeline
+
+
+@pytest.fixture
+def eval_config() -> Any:
+    """How a gate evaluates the classifiers by itself."""
+    import tensorflow_model_analysis as tfma
+
+    return text_format.Parse(
+        """
+        model_specs { label_key: "label" }
+        metrics_specs {
+          metrics { class_name: "BinaryAccuracy" }
+          metrics { class_name: "ExampleCount" }
+        }
+        slicing_specs {}
+        slicing_specs { feature_keys: "age" }
+        """,
+        tfma.EvalConfig(),
+    )
 
 
 def artifact(cls: Any, uri: Path | str, identifier: int = 1) -> Any:
