@@ -136,7 +136,8 @@ class Origin:
         run_id: Run of the pipeline.
         node_id: Node of the registrar in the pipeline.
         artifact_uri: URI of the Model artifact that was registered.
-        code_revision: Revision of the code that trained it.
+        code_revision: Revision of the code that trained it: what `TFX_REGISTRY_CODE_REVISION` says,
+            or `GITHUB_SHA`, `CI_COMMIT_SHA` or `GIT_COMMIT`, else git about the working directory.
         libraries: Versions of the libraries in the registering process, by distribution name.
     """
 
