@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tfx_registry import codec
 from tfx_registry.components import places
 from tfx_registry.components.artifacts import VersionPointer
 from tfx_registry.components.version_gate.baselines import find_bytes, served_earlier
@@ -31,6 +32,7 @@ from tfx_registry.gate.policy import MovedBaseline
 from tfx_registry.gating import Standing, decision_of, report_of, situation_of
 from tfx_registry.records import PipelineRun, Verdict, Version
 from tfx_registry.registry import ModelRegistry
+from tfx_registry.registry.events import Decided
 
 __all__ = ["Question", "decide_and_record"]
 
@@ -115,8 +117,12 @@ def decide_and_record(
             now=time.time() if dated else None,
         )
         report = measured.report(question.policy, situation)
+        decided = decision_of(report, run)
+        if _is_recorded(registry, version, decided):
+            _logger.info("this very decision on %s is recorded already", version.ref)
+            return report
         try:
-            registry.record_decision(version.model, decision_of(report, run))
+            registry.record_decision(version.model, decided)
         except ConflictError:
             if last:
                 raise
@@ -124,6 +130,18 @@ def decide_and_record(
         else:
             return report
     raise AssertionError("the loop ends with a report or an error")
+
+
+def _is_recorded(registry: ModelRegistry, version: Version, decided: Decided) -> bool:
+    """Tells whether a decision is the last that happened to its version, in the same run.
+
+    So a task that is tried again, because its worker was lost after it decided, decides once.
+    """
+    if version.decision is None or version.seq != version.decision.seq:
+        return False
+    last = registry.decision(version.model, version.number)
+    # As text: what is not a number does not equal itself.
+    return codec.dumps(codec.encode(last)) == codec.dumps(codec.encode(decided))
 
 
 @dataclass(frozen=True)
