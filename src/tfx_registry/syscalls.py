@@ -8,7 +8,7 @@ so by itself (PEP 475 leaves out `ioctl` and what is called through ctypes).
 """
 
 # These are the system calls themselves, so no pathlib:
-# ruff: noqa: PTH101, PTH102, PTH105, PTH106, PTH108, PTH208
+# ruff: noqa: PTH101, PTH102, PTH105, PTH208
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ _STATFS_BYTES = 512  # more than struct statfs has anywhere; its first word is t
 _libc: Any = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def open_file(path: Path, flags: int, mode: int = 0o644) -> int:
+def open_file(path: Path, flags: int, mode: int = 0o644, *, dir_fd: int | None = None) -> int:
     """Opens a file or directory, closed in programs that this one starts."""
-    return os.open(path, flags | os.O_CLOEXEC, mode)
+    return os.open(path, flags | os.O_CLOEXEC, mode, dir_fd=dir_fd)
 
 
 def close(descriptor: int) -> None:
@@ -171,9 +171,9 @@ def lstat(path: Path) -> os.stat_result:
     return os.lstat(path)
 
 
-def list_directory(path: Path) -> list[str]:
-    """Lists the names in a directory, sorted."""
-    return sorted(os.listdir(path))
+def list_directory(target: int | Path) -> list[str]:
+    """Lists the names in a directory, given by a descriptor or path, sorted."""
+    return sorted(os.listdir(target))
 
 
 def statvfs(path: Path) -> os.statvfs_result:
@@ -219,14 +219,14 @@ def give(descriptor: int, owner: int, group: int) -> None:
     os.fchown(descriptor, owner, group)
 
 
-def unlink(path: Path) -> None:
+def unlink(path: Path, *, dir_fd: int | None = None) -> None:
     """Removes a file."""
-    os.unlink(path)
+    os.unlink(path, dir_fd=dir_fd)
 
 
-def rmdir(path: Path) -> None:
+def rmdir(path: Path, *, dir_fd: int | None = None) -> None:
     """Removes an empty directory."""
-    os.rmdir(path)
+    os.rmdir(path, dir_fd=dir_fd)
 
 
 def rename(source: Path, target: Path) -> None:

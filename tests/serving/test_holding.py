@@ -17,6 +17,7 @@ from tfx_registry import syscalls
 from tfx_registry.digest import digest_path
 from tfx_registry.errors import ServingDirectoryError
 from tfx_registry.serving import ServingDirectory, ownership
+from tfx_registry.serving.atomic import remove_tree
 from tfx_registry.serving.model_config_file import ModelConfigFile
 from tfx_registry.serving.shelf import Shelf
 
@@ -223,6 +224,34 @@ def test_no_directory_of_root_gets_a_mode_or_an_owner_through_a_link(
         ownership.make_directory(staging / "variables", 0o755)
     assert secret.stat().st_mode & 0o777 == 0o700
     assert str(secret) not in given
+
+
+def test_nothing_is_removed_behind_a_link_that_is_put_there_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root clears away what a publisher has left, in a directory of somebody else."""
+    secret, staging = tmp_path / "root", tmp_path / "staging"
+    for folder in (secret, staging / "copy", staging / "copy" / "variables"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "file").touch()
+    opened = syscalls.open_file
+
+    def open_file(path: syscalls.Path, *rest: int, **named: int) -> int:
+        if os.fspath(path).endswith("variables"):
+            (staging / "copy" / "variables").rename(tmp_path / "away")
+            (staging / "copy" / "variables").symlink_to(secret)
+        return opened(path, *rest, **named)
+
+    monkeypatch.setattr(syscalls, "open_file", open_file)
+    assert not remove_tree(staging)
+    assert (secret / "file").exists()
+    monkeypatch.undo()
+    assert remove_tree(staging)
+    assert remove_tree(staging), "it need not exist"
+    assert not staging.exists()
+    assert (secret / "file").exists()
+    assert remove_tree(secret / "file")
+    assert not (secret / "file").exists()
 
 
 def test_what_somebody_works_in_already_is_left_as_it_is(

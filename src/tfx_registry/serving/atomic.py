@@ -7,7 +7,6 @@ import ctypes
 import errno
 import logging
 import os
-import stat
 import sys
 import uuid
 from pathlib import Path
@@ -156,6 +155,9 @@ def replace_file(path: Path, content: bytes, *, staging: Path) -> None:
 def remove_tree(path: Path) -> bool:
     """Removes a directory with everything in it, as far as possible.
 
+    By descriptors: whoever owns what lies there may put a link in the place of a directory
+    meanwhile, and nothing behind it is touched.
+
     Args:
         path: The directory. It need not exist.
 
@@ -163,21 +165,35 @@ def remove_tree(path: Path) -> bool:
         Whether nothing is left. What is left is logged, and no error: it is in nobody's way, and
         the next publish tries again.
     """
+    return _remove(path, os.fspath(path), None)
+
+
+def _remove(path: Path, name: str, above: int | None) -> bool:
     try:
-        found = syscalls.lstat(path)
+        try:
+            syscalls.unlink(name, dir_fd=above)
+        except (IsADirectoryError, PermissionError) as error:  # POSIX says EPERM, Linux EISDIR
+            if not _remove_directory(path, name, above, error):
+                return False
     except FileNotFoundError:
         return True
     except OSError as error:
         _logger.warning("cannot remove %s: %s", path, error)
         return False
+    return True
+
+
+def _remove_directory(path: Path, name: str, above: int | None, error: OSError) -> bool:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
     try:
-        if not stat.S_ISDIR(found.st_mode):
-            syscalls.unlink(path)
-            return True
-        left = [name for name in syscalls.list_directory(path) if not remove_tree(path / name)]
-        if not left:
-            syscalls.rmdir(path)
-    except OSError as error:
-        _logger.warning("cannot remove %s: %s", path, error)
-        return False
+        descriptor = syscalls.open_file(name, flags, dir_fd=above)
+    except NotADirectoryError:
+        raise error from None  # it is a file, which may not be removed
+    try:
+        names = syscalls.list_directory(descriptor)
+        left = [child for child in names if not _remove(path / child, child, descriptor)]
+    finally:
+        syscalls.close(descriptor)
+    if not left:
+        syscalls.rmdir(name, dir_fd=above)
     return not left

@@ -124,7 +124,7 @@ class _Watcher:
 
     def wrap(self, function: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*arguments: Any, **named: Any) -> Any:
-            paths = self._find_paths(function, arguments)
+            paths = self._find_paths(function, arguments, named.get("dir_fd"))
             if not any(f"{path}{os.sep}".startswith(self._prefix) for path in paths):
                 return original(*arguments, **named)
             name = self._name(function, paths)
@@ -146,7 +146,11 @@ class _Watcher:
 
         return wrapper
 
-    def _find_paths(self, function: str, arguments: tuple[Any, ...]) -> tuple[str, ...]:
+    def _find_paths(
+        self, function: str, arguments: tuple[Any, ...], folder: int | None
+    ) -> tuple[str, ...]:
+        if folder is not None:
+            return (f"{self._paths.get(folder, '')}{os.sep}{os.fspath(arguments[0])}",)
         if function in _BY_DESCRIPTOR or isinstance(arguments[0], int):
             found = [self._paths.get(d) for d in arguments if isinstance(d, int)]
             kept = found if function == "clone" else found[:1]
