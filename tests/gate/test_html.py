@@ -337,3 +337,24 @@ def test_no_loss_is_zero_not_minus_zero() -> None:
                                 kind=CheckKind.NO_WORSE)  # fmt: skip
     page = render_html(dataclasses.replace(REPORT, checks=(check,)))
     assert re.findall(r"<text [^>]*>([^<]*)</text>", page) == ["0", "0.025"]
+
+
+def test_a_failure_that_has_no_place_on_a_scale_is_named_beside_its_rule() -> None:
+    nothing = dataclasses.replace(
+        CHANGE,
+        passed=False,
+        message="no number",
+        reason=Reason.NOT_A_NUMBER,
+        slice=(("island", "Biscoe"),),
+        value=math.nan,
+        change=math.nan,
+        interval=Interval(math.nan, math.nan),
+    )
+    page = render_html(dataclasses.replace(REPORT, checks=(nothing, CHANGE)))
+    assert '<td class="r"><bdi>island=Biscoe</bdi></td>' in page
+    assert "NaN to NaN" in page
+    assert not re.search(r"\bnan\b", page)
+    # One that has a place says how far it is.
+    poor = dataclasses.replace(nothing, value=0.2, change=-0.7, slice=(("island", "Dream"),))
+    page = render_html(dataclasses.replace(REPORT, checks=(nothing, poor, CHANGE)))
+    assert '<td class="r"><bdi>island=Dream: -0.7</bdi></td>' in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -187,8 +188,8 @@ def _row(check: Check, marks: Marks | None, *, is_change: bool) -> _Row:
         check.message,
         _format(check.value),
         _format(check.baseline_value),
-        f"{check.change:.4g}" if is_change and check.change is not None else "",
-        f"{interval.lower:.4g} to {interval.upper:.4g}" if interval else "",
+        _rounded(check.change) if is_change and check.change is not None else "",
+        f"{_rounded(interval.lower)} to {_rounded(interval.upper)}" if interval else "",
         "" if check.examples is None else f"{check.examples:,}",
         marks,
     )
@@ -199,7 +200,8 @@ def _extreme(checks: Sequence[Check], subjects: Sequence[Subject | None], failed
     looked_at = zip(checks[: failed or None], subjects, strict=False)
     distances = [(abs(s.value - s.bound), s, check) for check, s in looked_at if s is not None]
     if not distances:
-        return ""
+        # Numbers that have no place on a scale: NaN, or an infinite one.
+        return _format_place(checks[0].slice, checks[0].versus) if failed else ""
     choose = max if failed else min
     _, subject, check = choose(distances, key=lambda item: item[0])
     return f"{_format_place(check.slice, check.versus)}: {format_number(subject.value)}"
@@ -208,6 +210,10 @@ def _extreme(checks: Sequence[Check], subjects: Sequence[Subject | None], failed
 def _format_place(key: SliceKey, versus: SliceKey | None) -> str:
     text = format_slice(key)
     return text if versus is None else f"{text} against {format_slice(versus)}"
+
+
+def _rounded(number: float) -> str:
+    return "NaN" if math.isnan(number) else f"{number:.4g}"
 
 
 def _format(number: float | None) -> str:
