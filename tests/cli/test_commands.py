@@ -98,6 +98,30 @@ def test_register(run, plain_model: Path) -> None:
     assert run("--json", "history", "penguin").json[0]["reason"] == "because"
 
 
+def test_register_keeps_what_a_version_was_made_from(
+    run, plain_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rows").write_text("1,2,3", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    made = run(
+        "--json", "register", "penguin", plain_model, "--parameter", "rate=0.1", "--parameter",
+        "name=a=b", "--source", "examples=data", "--source", "prices=s3://data/7", "--metric",
+        "auc[sex='f', age=\"o'ld]\"]=0.75", "--metric", "precision@5[a='b=c']=1",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    assert made.json["hyperparameters"] == {"rate": "0.1", "name": "a=b"}
+    assert made.json["metrics"] == [
+        {"name": "auc", "slice": {"sex": "f", "age": "o'ld]"}, "value": 0.75},
+        {"name": "precision@5", "slice": {"a": "b=c"}, "value": 1.0},
+    ]
+    data = tmp_path / "data"
+    found = {s["key"]: (s["type_name"], s["uri"], s.get("digest")) for s in made.json["sources"]}
+    assert found["examples"] == ("Examples", str(data), digest_path(data).root)
+    assert found["prices"] == ("ExternalArtifact", "s3://data/7", None)
+    assert str(data) in run("lineage", "penguin").out
+
+
 def test_register_takes_an_address_in_an_object_store(
     run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -170,6 +194,12 @@ def test_promote_into_a_file(run, filled: str, tmp_path: Path) -> None:
         (["register", "pen guin", "/nowhere"], 2, "invalid model name"),
         (["register", "penguin", "/", "--label", "x"], 2, "invalid --label 'x'"),
         (["register", "penguin", "/", "--metric", "x=y"], 2, "'y' is not a number"),
+        (["register", "penguin", "/", "--metric", "x[a='b']=y"], 2, "'y' is not a number"),
+        (["register", "penguin", "/", "--metric", "x[a=b]=1"], 2, "NAME[feature='value']=NUMBER"),
+        (["register", "penguin", "/", "--metric", "x[a='b'"], 2, "invalid --metric"),
+        (["register", "penguin", "/", "--metric", "x[a='b'] desc=1"], 2, "invalid --metric"),
+        (["register", "penguin", "/", "--parameter", "x"], 2, "invalid --parameter 'x'"),
+        (["register", "penguin", "/", "--source", "data=/nowhere"], 2, "no such file"),
         (["alias", "set", "penguin", "latest", "1"], 2, "reserved"),
         (["alias", "set", "penguin", "champion", "9"], 3, "no version 9"),
         (["alias", "set", "penguin", "champion", "1", "--expect", "x"], 2, "invalid --expect"),
