@@ -56,6 +56,23 @@ def test_changed_bytes_are_noticed_and_put_right_on_request(
     quick.in_order()
 
 
+def test_half_a_copy_of_what_was_not_promoted_is_not_made_whole(
+    quick: StoreWorld, memory: MemoryStore
+) -> None:
+    """A server would load it, and no gate has let it."""
+    quick.promote()
+    number = quick.register()
+    graph = (quick.folder / f"model{number}" / "saved_model.pb").read_bytes()
+    memory.put(f"{number}/saved_model.pb", graph)
+    found = reconcile(quick.registry, quick.url)
+    assert "is not to be loaded: put it away with --quarantine" in found.problems[0]
+    done = reconcile(quick.registry, quick.url, quarantine=True)
+    assert (len(done.actions), done.problems) == (1, ())
+    assert quick.look() == {1: "whole"}
+    assert reconcile(quick.registry, quick.url, quarantine=True).actions == ()
+    quick.in_order()
+
+
 def test_what_others_put_above_is_reported_and_put_away_on_request(
     quick: StoreWorld, memory: MemoryStore
 ) -> None:
