@@ -49,6 +49,7 @@ of them `--repair` puts right.
 def rows_of(page, heading):
     """Returns the rows of the table below a heading of a page: a list of cells each."""
     text = (FOLDER.parent / page).read_text(encoding="utf-8").split(f"\n## {heading}\n")[1]
+    text = re.sub(r"\]\((?=[\w/.-]+\.md)", "](../", text)  # this page lies one folder deeper
     lines = re.findall(r"^\| (`.*) \|$", text.split("\n## ")[0], re.MULTILINE)
     return [line.split(" | ") for line in lines]
 
