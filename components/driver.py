@@ -9,9 +9,13 @@ registry cannot live with:
 - It registers the execution of a task that is tried again under the id of the first try, and then
   adds the inputs once more, which ML Metadata refuses. So no task with inputs could be tried again.
 
-LocalDagRunner and BeamDagRunner name outputs with component and execution by themselves and make a
-new execution for each try; Kubeflow leaves drivers out. Nothing else happens here, so nothing is
-lost where the driver is not asked.
+Both end a task before an executor is asked, so an executor cannot help. LocalDagRunner and
+BeamDagRunner name outputs with component and execution by themselves and make a new execution for
+each try; Kubeflow leaves drivers out. Nothing else happens here, so nothing is lost where the
+driver is not asked: with TFX's own the components register, decide and publish the same.
+
+A launcher (`AirflowPipelineConfig.supported_launcher_classes`) could do this for every component of
+a DAG. It would let a Trainer write over the model of its first try, which may be registered then.
 """
 
 from __future__ import annotations

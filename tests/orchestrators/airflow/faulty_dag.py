@@ -10,10 +10,17 @@ from pathlib import Path
 from airflow.exceptions import AirflowException
 from airflow.models import Variable
 from tfx import v1 as tfx
+from tfx.dsl.components.base import base_driver
 from tfx.orchestration.airflow.airflow_dag_runner import AirflowDagRunner, AirflowPipelineConfig
 from tfx.types import standard_artifacts
 
-from tfx_registry.components import ModelRegistrar, ModelVersion, Promoter, VersionGate
+from tfx_registry.components import (
+    ModelRegistrar,
+    ModelVersion,
+    ProductionModelStrategy,
+    Promoter,
+    VersionGate,
+)
 from tfx_registry.pipelines.penguin.policy import default_policy
 
 SETTINGS = Variable.get("faulty_pipeline", deserialize_json=True)
@@ -40,6 +47,8 @@ earlier_model = imported("earlier_model", standard_artifacts.Model)
 version = imported("version", ModelVersion)
 blessing = imported("blessing", standard_artifacts.ModelBlessing)
 evaluation = imported("evaluation", standard_artifacts.ModelEvaluation)
+earlier_evaluation = imported("earlier_evaluation", standard_artifacts.ModelEvaluation)
+examples = imported("examples", standard_artifacts.Examples)
 earlier_version = imported("earlier_version", ModelVersion)
 later_version = imported("later_version", ModelVersion)
 
@@ -95,6 +104,70 @@ promoter("promoter_with_another_blessing", model=earlier_model, blessing=blessin
 promoter("no_folder", serving=Path(SETTINGS["no_folder"]) / "penguin")
 promoter("empty_volume", serving=SETTINGS["empty_volume"])
 
+
+def chain(suffix, registry, registry_later, driver_class=None):
+    """Registers, gates and publishes the model, in a registry and a directory of its own.
+
+    Args:
+        suffix: Ends the names of the three tasks.
+        registry: URI of the registry.
+        registry_later: Its URI for the gate and the promoter.
+        driver_class: A driver in the place of the components' own.
+    """
+    registrar = ModelRegistrar(
+        model=earlier_model,
+        model_name="penguin",
+        lineage={"examples": examples},
+        registry=registry,
+    )
+    made = registrar.outputs["model_version"]
+    deciding = VersionGate(
+        model_version=made,
+        model=earlier_model,
+        evaluation=earlier_evaluation,
+        examples=examples,
+        policy=default_policy(),
+        registry=registry_later,
+    )
+    directory = str(ROOT / f"serving_{suffix}" / "penguin")
+    publishing = Promoter(
+        model=earlier_model,
+        model_version=made,
+        blessing=deciding.outputs["blessing"],
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=directory)
+        ),
+        registry=registry_later,
+    )
+    named = {"register": registrar, "decide": deciding, "publish": publishing}
+    for name, component in named.items():
+        if driver_class is not None:
+            component.driver_class = driver_class
+        add(component, f"{name}_{suffix}")
+    return deciding
+
+
+resolver = tfx.dsl.Resolver(
+    strategy_class=ProductionModelStrategy,
+    config={"model_name": "penguin", "registry": SETTINGS["resolves_later"]},
+    model=tfx.dsl.Channel(type=standard_artifacts.Model),
+)
+add(resolver, "resolves_later")
+# The server serves the file that the registrar writes, and starts when the gate has missed it.
+chain("later", SETTINGS["file_of_server"], SETTINGS["serves_later"])
+own = SETTINGS["without_driver"]
+decided = chain("without_driver", own, own, base_driver.BaseDriver)
+second = VersionGate(
+    model_version=version,
+    model=model,
+    evaluation=evaluation,
+    policy=default_policy(),
+    registry=SETTINGS["copy"],
+)
+second.driver_class = base_driver.BaseDriver
+second.add_upstream_node(decided)
+add(second, "second_blessing_without_driver")
+
 dag = AirflowDagRunner(
     AirflowPipelineConfig(
         airflow_dag_config={
@@ -116,16 +189,24 @@ dag = AirflowDagRunner(
 
 
 def lose_the_worker(context, result=None):
-    """Fails the first try after the component is done."""
-    if context["ti"].try_number == 1:
+    """Fails the first try in which the component gets done."""
+    done = ROOT / "done" / context["ti"].task_id
+    if not done.exists():
+        done.parent.mkdir(exist_ok=True)
+        done.touch()
         raise AirflowException("the worker was lost")
 
 
-later = dag.get_task("listens_later")
-later.retries = 90
-lost = [dag.get_task(name) for name in ("lost_after_registering", "lost_after_publishing")]
-for task in lost:
-    task.retries = 1
-    task._post_execute_hook = lose_the_worker
-for task in (later, *lost):
+for name, retries, loses in (
+    ("listens_later", 90, False),
+    ("resolves_later", 90, False),
+    ("decide_later", 90, True),
+    ("lost_after_registering", 1, True),
+    ("lost_after_publishing", 1, True),
+    ("second_blessing_without_driver", 1, False),
+):
+    task = dag.get_task(name)
+    task.retries = retries
     task.retry_delay = datetime.timedelta(seconds=2)
+    if loses:
+        task._post_execute_hook = lose_the_worker

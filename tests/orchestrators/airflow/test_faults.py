@@ -5,17 +5,21 @@ All tasks are in one DAG, so TensorFlow is loaded once for all of them.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tfx_registry import ModelRegistry
+from tfx_registry.digest import digest_path
+from tfx_registry.gate import DataIdentity, GateReport
+from tfx_registry.gating import report_of
 from tfx_registry.promotion import promote
-from tfx_registry.records import Verdict, Version
+from tfx_registry.records import Verdict, Version, VersionState
 from tfx_registry.testing import GrpcServerProcess, PostgreSqlServer
 from tfx_registry.testing.process import free_port
 
@@ -54,6 +58,23 @@ FAILED = {
 
 
 @dataclass(frozen=True)
+class Chain:
+    """What registering, gating and publishing one model left behind.
+
+    Attributes:
+        version: The version.
+        decisions: The report of each decision on it.
+        history: The kinds of the events.
+        published: Digests of what a model server would find, by directory.
+    """
+
+    version: Version
+    decisions: list[GateReport]
+    history: list[str]
+    published: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Faulty:
     """The DAG of `faulty_dag.py`, after its run.
 
@@ -65,6 +86,8 @@ class Faulty:
         before: The versions before the run.
         after: The versions after it.
         registered: By registry, what the tasks registered that were tried again.
+        later: What the three components left behind, the registry not being there at first.
+        without_driver: What they left behind with TFX's own driver.
     """
 
     root: Path
@@ -74,6 +97,18 @@ class Faulty:
     before: list[Version]
     after: list[Version]
     registered: dict[str, list[Version]]
+    later: Chain
+    without_driver: Chain
+
+
+def left_behind(uri: str, serving: Path) -> Chain:
+    with ModelRegistry.open(uri, create=False) as registry:
+        [version] = registry.list_versions("penguin")
+        decisions = registry.decisions("penguin", version.number)
+        reports = [report_of(event.payload) for event in decisions]
+        history = [event.kind for event in registry.history("penguin")]
+    published = {p.name: digest_path(p).root for p in serving.iterdir() if p.name.isdigit()}
+    return Chain(version, reports, history, published)
 
 
 def versions(uri: str) -> list[Version]:
@@ -83,11 +118,28 @@ def versions(uri: str) -> list[Version]:
         return registry.list_versions("penguin", newest_first=False)
 
 
+def run_without(
+    servers: Collection[GrpcServerProcess], installation: Any, settings: dict[str, str]
+) -> tuple[int, str]:
+    """Runs the DAG without some servers; each is there as soon as a task has missed it."""
+    for server in servers:
+        server.stop()
+    printed = ""
+    with installation.start("dags", "test", "faulty", "2026-02-01", **settings) as process:
+        for line in process.stdout:
+            printed += line
+            for server in servers:
+                if f"127.0.0.1:{server.port}: nobody listens there" in line:
+                    server.start()  # changes nothing if it runs
+    assert "starting task_id=" in printed, printed[-6000:]
+    return process.returncode, printed
+
+
 @pytest.fixture(scope="module")
 def faulty(
     airflow: Any, install: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Faulty:
-    """Runs it once. The registry's server starts when the first try has found nobody there."""
+    """Runs it once."""
     root = tmp_path_factory.mktemp("faulty")
     metadata = root / "metadata.sqlite"
     for copy in (metadata, root / "copy.sqlite"):
@@ -107,11 +159,14 @@ def faulty(
         "another_registry": f"sqlite:///{root}/another.sqlite",
         "copy": f"sqlite:///{root}/copy.sqlite",
         "lost": f"sqlite:///{root}/lost.sqlite",
+        "without_driver": f"sqlite:///{root}/without_driver.sqlite",
         "nobody_listens": f"mysql://tfx@127.0.0.1:{free_port()}/registry",
         "earlier_model": artifacts("Trainer", "model")[0],
         "model": artifacts("Trainer", "model")[1],
         "blessing": artifacts("VersionGate", "blessing")[1],
+        "earlier_evaluation": artifacts("Evaluator", "evaluation")[0],
         "evaluation": artifacts("Evaluator", "evaluation")[1],
+        "examples": artifacts("CsvExampleGen", "examples")[0],
         "earlier_version": earlier,
         "version": version,
         "later_version": later,
@@ -128,21 +183,33 @@ def faulty(
     before = versions(settings["registry"])
     installation = install("faulty")
     installation.add_dag(Path(__file__).with_name("faulty_dag.py").read_text(encoding="utf-8"))
-    with PostgreSqlServer() as database, GrpcServerProcess() as server:
-        server.stop()
-        settings["postgresql"] = database.uri("registry")
-        settings["listens_later"] = server.uri()
-        process = installation.start("dags", "test", "faulty", "2026-01-01", **settings)
-        printed = []
-        with process:
-            for line in process.stdout:
-                printed.append(line)
-                if f"127.0.0.1:{server.port}: nobody listens there" in line:
-                    server.start()  # changes nothing if it runs
+    with contextlib.ExitStack() as stack:
+        settings["postgresql"] = stack.enter_context(PostgreSqlServer()).uri("registry")
+        servers = {
+            name: stack.enter_context(GrpcServerProcess())
+            for name in ("listens_later", "resolves_later", "serves_later")
+        }
+        settings.update({name: server.uri() for name, server in servers.items()})
+        settings["file_of_server"] = f"sqlite:///{servers['serves_later'].folder}/metadata.sqlite"
+        returncode, printed = run_without(servers.values(), installation, settings)
         registered = {name: versions(settings[name]) for name in ("listens_later", "lost")}
+        later = left_behind(settings["serves_later"], root / "serving_later" / "penguin")
+    without_driver = left_behind(
+        settings["without_driver"], root / "serving_without_driver" / "penguin"
+    )
     after = versions(settings["registry"])
-    tasks = installation.tasks("".join(printed))
-    return Faulty(root, process.returncode, tasks, settings, before, after, registered)
+    tasks = installation.tasks(printed)
+    return Faulty(
+        root=root,
+        returncode=returncode,
+        tasks=tasks,
+        settings=settings,
+        before=before,
+        after=after,
+        registered=registered,
+        later=later,
+        without_driver=without_driver,
+    )
 
 
 @pytest.mark.parametrize("name", FAILED)
@@ -166,12 +233,66 @@ def test_airflow_tries_again_until_the_registry_listens(faulty: Faulty) -> None:
     assert version.facts.uri.startswith(faulty.settings["model"])
 
 
+def test_the_resolver_is_tried_again_until_the_registry_listens(faulty: Faulty) -> None:
+    task = faulty.tasks["resolves_later"]
+    assert task.state == "success"
+    assert task.tries > 1
+    assert "nobody listens there" in task.log
+    assert "no version of penguin serves yet" in task.log
+
+
 def test_a_worker_that_is_lost_after_it_registered_leaves_one_version(faulty: Faulty) -> None:
     task = faulty.tasks["lost_after_registering"]
     assert (task.state, task.tries) == ("success", 2)
     assert task.log.count("as penguin:1") == 2, task.log[-3000:]
     [version] = faulty.registered["lost"]
     assert version.seq == 1
+
+
+def test_a_gate_that_is_tried_again_decides_once_and_the_promoter_goes_on(faulty: Faulty) -> None:
+    """Its registry is down; when it is back, the worker is lost after the decision."""
+    task = faulty.tasks["decide_later"]
+    assert task.state == "success"
+    assert task.tries > 2
+    for said in ("nobody listens there", "the worker was lost", "is recorded already"):
+        assert said in task.log
+    assert (faulty.tasks["publish_later"].state, faulty.tasks["publish_later"].tries) == (
+        "success",
+        1,
+    )
+    assert faulty.later.history == ["registered", "decided", "publish_started", "promoted"]
+    [report] = faulty.later.decisions
+    assert report.verdict is Verdict.PASSED
+    assert faulty.later.version.state is VersionState.SERVING
+    assert faulty.later.published == {"1": faulty.later.version.digest}
+
+
+def test_without_a_driver_the_components_do_the_same(faulty: Faulty) -> None:
+    for name in ("register", "decide", "publish"):
+        task = faulty.tasks[f"{name}_without_driver"]
+        assert (task.state, task.tries) == ("success", 1), task.log[-3000:]
+    theirs, ours = faulty.without_driver, faulty.later
+    assert theirs.history == ours.history
+    assert theirs.published == ours.published
+    for version in (theirs.version, ours.version):
+        assert version.state is VersionState.SERVING
+    assert theirs.version.sources == ours.version.sources
+    assert theirs.version.hyperparameters == ours.version.hyperparameters
+    [without], [with_driver] = theirs.decisions, ours.decisions
+    # The driver proves from the lineage which examples these were; without it they are as given.
+    assert without.data.digest == with_driver.data.digest != ""
+    texts = [replace(report, data=DataIdentity()).to_json() for report in (without, with_driver)]
+    assert texts[0] == texts[1]
+
+
+def test_what_the_driver_is_for(faulty: Faulty) -> None:
+    """Should TFX's launcher learn both some day, the driver can go."""
+    task = faulty.tasks["second_blessing_without_driver"]
+    assert (task.state, task.tries) == ("failed", 2)
+    name_taken, input_again = "Given node already exists", "Given event already exists"
+    assert name_taken in task.log
+    assert 'name: "blessing:manual__2026-02-01' in task.log
+    assert input_again in task.log.partition(name_taken)[2]
 
 
 def test_a_worker_that_is_lost_after_it_published_leaves_one_promotion(faulty: Faulty) -> None:
