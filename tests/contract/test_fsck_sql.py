@@ -114,6 +114,7 @@ class Case:
 
 E1, E3, E4, E5, E9 = (EVENT.format(seq) for seq in (1, 3, 4, 5, 9))
 D1, D2 = "digest 46743017762a", "digest ec4cefbcdb7f"  # of "bytes 1" and "bytes 2"
+OF_TYPE = "name = 'tfx_registry.registry.{}'"
 V1, V2 = (VERSION.format(number) for number in (1, 2))
 
 CASES = {
@@ -217,6 +218,27 @@ CASES = {
     "a second head and a version removed": Case(
         copy("Context", HEAD, "PENGUIN") + delete("Artifact", V2),
         "version.missing version 2, head.stray context 3", "head.stray context 3"),
+    "type of versions removed": Case(
+        f"DELETE FROM Type WHERE {OF_TYPE.format('Version')}",
+        "type.lost type tfx_registry.registry.Version", "all"),
+    "type of events renamed": Case(
+        f"UPDATE Type SET name = 'Event' WHERE {OF_TYPE.format('Event')}",
+        "type.lost type tfx_registry.registry.Event", "all"),
+    "type of heads made one of executions": Case(
+        f"UPDATE Type SET type_kind = 0 WHERE {OF_TYPE.format('Model')}",
+        "type.lost type tfx_registry.registry.Model", "all"),
+    "types of heads and sources removed": Case(
+        f"DELETE FROM Type WHERE {OF_TYPE.format('Model')} OR {OF_TYPE.format('Source')}",
+        "type.lost type tfx_registry.registry.Model, type.lost type tfx_registry.registry.Source",
+        "all"),
+    "types of contents and versions exchanged": Case(
+        f"UPDATE Type SET id = -1 WHERE {OF_TYPE.format('Version')};"
+        "UPDATE Type SET id = (SELECT type_id FROM Artifact WHERE external_id LIKE"
+        f" 'tfx_registry:v:%') WHERE {OF_TYPE.format('Content')};"
+        "UPDATE Type SET id = (SELECT type_id FROM Artifact WHERE external_id LIKE"
+        " 'tfx_registry:d:%') WHERE id = -1",
+        "type.lost type tfx_registry.registry.Content,"
+        " type.lost type tfx_registry.registry.Version", "all"),
     # No damage
     "rows of other programs": Case(STRANGERS, ""),
     "what ML Metadata counts to a model": Case(

@@ -10,7 +10,7 @@ at: the registry does not read it.
 from __future__ import annotations
 
 import operator
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -160,15 +160,75 @@ def find_strays(store: MlmdStore) -> list[Damage]:
     Returns:
         What was found; none of it can be repaired, because ML Metadata deletes nothing.
     """
+    wrong = _WrongTypes()
     return [
-        *_stray_heads(store),
-        *_stray_nodes(store, "artifacts", mlmd_keys.VERSION_TYPE, "tfx_registry:v:", "version"),
-        *_stray_nodes(store, "executions", mlmd_keys.EVENT_TYPE, "tfx_registry:e:", "event"),
+        *_stray_heads(store, wrong),
+        *_stray_nodes(store, "artifacts", mlmd_keys.VERSION_TYPE, "version", wrong),
+        *_stray_nodes(store, "executions", mlmd_keys.EVENT_TYPE, "event", wrong),
+        *wrong.findings(store),
     ]
 
 
-def _stray_heads(store: MlmdStore) -> Iterator[Damage]:
-    found = list(nodes_of_type(store._session.read, "contexts", mlmd_keys.MODEL_TYPE))
+#: Of which type a node is by its key.
+_TYPES = {
+    "contexts": {"tfx_registry:m:": mlmd_keys.MODEL_TYPE},
+    "executions": {"tfx_registry:e:": mlmd_keys.EVENT_TYPE},
+    "artifacts": {
+        "tfx_registry:v:": mlmd_keys.VERSION_TYPE,
+        "tfx_registry:d:": mlmd_keys.CONTENT_TYPE,
+        "tfx_registry:s:": mlmd_keys.SOURCE_TYPE,
+    },
+}
+
+
+class _WrongTypes:
+    """Nodes whose type is not that of their key: the type was deleted, renamed or exchanged."""
+
+    def __init__(self) -> None:
+        self._count: Counter[tuple[str, str]] = Counter()
+        self._first: dict[tuple[str, str], str] = {}
+        self._seen: set[tuple[str, str]] = set()
+
+    def walk(self, store: MlmdStore, kind: str, type_name: str) -> Iterator[Any]:
+        """Walks over the nodes of a type, and notes all of the kind that have another one."""
+        for node in nodes_of_type(store._session.read, kind, type_name, tuple(_TYPES[kind])):
+            for prefix, expected in _TYPES[kind].items():
+                if node.external_id.startswith(prefix) and node.type != expected:
+                    key = expected, node.type
+                    self._count[key] += 1
+                    self._first.setdefault(key, f"{kind[:-1]} {node.id}")
+            self._seen.add((kind, node.type))
+            if node.type == type_name:
+                yield node
+
+    def findings(self, store: MlmdStore) -> Iterator[Damage]:
+        """Names each type of which nodes were lost, once."""
+        for (expected, found), count in sorted(self._count.items()):
+            yield Damage(
+                "type.lost",
+                "",
+                f"type {expected}",
+                f"nodes with keys of it that have {f'the type {found!r}' if found else 'no type'} "
+                f"in ML Metadata: {count}, the first is {self._first[expected, found]}; what looks "
+                "for the type passes them over; restore the row of the type, or a backup",
+            )
+        for kind, name in sorted(self._seen):
+            ask = operator.methodcaller(f"get_{kind[:-1]}_type", name)
+            try:
+                if name in _TYPES[kind].values():
+                    store._session.read(ask)
+            except NothingFoundError:
+                yield Damage(
+                    "type.lost",
+                    "",
+                    f"type {name}",
+                    f"it is not one of {kind} any more in ML Metadata, so what looks for the type "
+                    "finds nothing; restore the row of the type, or a backup",
+                )
+
+
+def _stray_heads(store: MlmdStore, wrong: _WrongTypes) -> Iterator[Damage]:
+    found = list(wrong.walk(store, "contexts", mlmd_keys.MODEL_TYPE))
     keys = {node.external_id for node in found}
     for node in found:
         key = mlmd_keys.model_id(node.name)
@@ -183,10 +243,11 @@ def _stray_heads(store: MlmdStore) -> Iterator[Damage]:
 
 
 def _stray_nodes(
-    store: MlmdStore, kind: str, type_name: str, prefix: str, word: str
+    store: MlmdStore, kind: str, type_name: str, word: str, wrong: _WrongTypes
 ) -> Iterator[Damage]:
     keys, strange = set(), []
-    for node in nodes_of_type(store._session.read, kind, type_name):
+    prefix = next(key for key, value in _TYPES[kind].items() if value == type_name)
+    for node in wrong.walk(store, kind, type_name):
         keys.add(node.external_id)
         if not node.external_id.startswith(prefix):
             strange.append(node)

@@ -140,7 +140,7 @@ def put_state(store: MlmdStore, model: str, repair: StateRepair) -> None:
 def _external_keys(store: MlmdStore, kind: str, type_name: str, prefix: str) -> set[str]:
     return {
         node.external_id.removeprefix(prefix)
-        for node in nodes_of_type(store._session.read, kind, type_name)
+        for node in nodes_of_type(store._session.read, kind, type_name, (prefix,))
         if node.external_id.startswith(prefix)
         and not (kind == "artifacts" and node.state == pb.Artifact.DELETED)
     }

@@ -19,9 +19,12 @@ _PAGE = 100
 
 
 def nodes_of_type(
-    read: Callable[[Callable[[Any], Any]], Any], kind: str, type_name: str
+    read: Callable[[Callable[[Any], Any]], Any],
+    kind: str,
+    type_name: str,
+    prefixes: tuple[str, ...] = (),
 ) -> Iterator[Any]:
-    """Walks over all nodes of a type.
+    """Walks over all nodes of a type, and all with keys of it, whose type may have been lost.
 
     Nodes are asked for by their ids, without the type. ML Metadata's own look-up by type gives all
     at once (10 kB of memory for each), and its pages of one type each cost as much as all of them.
@@ -31,6 +34,7 @@ def nodes_of_type(
         read: `Session.read`.
         kind: "artifacts", "executions" or "contexts".
         type_name: Name of the type.
+        prefixes: What keys begin with that count, too, whatever the type.
 
     Yields:
         The nodes.
@@ -50,7 +54,11 @@ def nodes_of_type(
             read(lambda store, answer=response: store._call(method, request, answer))  # type: ignore[misc]
         except NothingFoundError:
             return
-        yield from (node for node in getattr(response, kind) if node.type == type_name)
+        yield from (
+            node
+            for node in getattr(response, kind)
+            if node.type == type_name or node.external_id.startswith(prefixes)
+        )
         if not response.next_page_token:
             return
         request.options.next_page_token = response.next_page_token

@@ -20,6 +20,16 @@ def cannot_open(uri: RegistryUri, problem: Problem) -> StoreUnavailableError:
 def unavailable(uri: RegistryUri, error: Exception) -> StoreUnavailableError:
     """Returns the error for a call to ML Metadata that failed, after which nothing was written."""
     text = " ".join(str(error).split()) or type(error).__name__
+    damaged = re.search(
+        r"database disk image is malformed|malformed database schema|file is not a database", text
+    )
+    if damaged and uri.scheme == "sqlite":
+        why = f"its file is damaged ({damaged[0]})"
+        todo = (
+            "copy it, and restore a backup; 'tfx-registry fsck' names what it can still read, and "
+            "sqlite3's '.recover' saves rows"
+        )
+        return StoreUnavailableError(f"the registry at {uri} cannot be read", why, todo)
     if re.search(r"readonly|read-only|read only", text, re.IGNORECASE):
         why, todo = "it cannot be written", "let this user write to it and to its folder"
     elif re.search(

@@ -90,7 +90,7 @@ _RESTORE = "restore a backup, or export what can be read and import it into a ne
 
 
 def _damage(code: str, problem: str) -> Damage:
-    return Damage(code, "the", "SQLite file", problem)
+    return Damage(code, "", "SQLite file", problem)
 
 
 _CHECK = """

@@ -55,7 +55,7 @@ class Damage:
 
     Attributes:
         code: Which kind of damage, such as "event.missing"; docs/audit.md lists them.
-        model: Name of the model.
+        model: Name of the model; "" for what belongs to none.
         thing: What is damaged, such as "event 7" or "version 3".
         problem: What is wrong with it.
         repairable: Whether `fsck --repair` can put it right from the log.
@@ -69,7 +69,7 @@ class Damage:
 
     def __str__(self) -> str:
         """One line: `penguin event 7: ... [event.missing]`."""
-        return f"{self.model} {self.thing}: {self.problem} [{self.code}]"
+        return f"{self.model} {self.thing}: {self.problem} [{self.code}]".lstrip()
 
 
 @dataclass(frozen=True)
