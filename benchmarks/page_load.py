@@ -32,7 +32,8 @@ _MEMORY = Path("/dev/shm")
 #: What is done on the page, and the script that does it.
 ACTIONS = {
     "all versions in the charts": "const list = document.querySelector('#range select');"
-    "list.selectedIndex = list.options.length - 1; list.dispatchEvent(new Event('change'));",
+    "if (list) {"  # so few versions are all there
+    " list.selectedIndex = list.options.length - 1; list.dispatchEvent(new Event('change')); }",
     "another slice": "const list = document.querySelector('#slice-select');"
     "list.selectedIndex = 3; list.dispatchEvent(new Event('change'));",
     "find a version by text": "const find = document.querySelector('#version-find');"
