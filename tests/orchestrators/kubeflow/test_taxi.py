@@ -10,7 +10,7 @@ import pytest
 from tfx_registry import ModelRegistry
 from tfx_registry.records import VersionState
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="session")
