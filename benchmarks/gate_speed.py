@@ -4,11 +4,11 @@
     python benchmarks/gate_speed.py --tfma          # and reading a TFMA result of 1,000 slices
 
 A policy has a value and a change threshold for each of ten metrics, on the whole data set and on
-each slice: 20 checks for each slice. On the TFMA result also only one of the two. Times are those of
-`tfx_registry.gate.decide` in a warm process, and of `GateReport.to_json`. Wall time says what a user
-waits; processor time says the same on a machine that does something else as well. The result for
---tfma is made by TFMA on Beam once and kept in benchmarks/results/, and with it a copy that has an
-interval beside each number.
+each slice: 20 checks for each slice. On the TFMA result also only one of the two. Times are those
+of `tfx_registry.gate.decide` in a warm process, and of `GateReport.to_json`. Wall time says what a
+user waits; processor time says the same on a machine that does something else as well. The result
+for --tfma is made by TFMA on Beam once and kept in benchmarks/results/, and with it a copy that has
+an interval beside each number.
 """
 
 from __future__ import annotations
