@@ -136,3 +136,27 @@ def test_what_cannot_be_read_is_said_in_one_clear_error(path: Path) -> None:
         ModelRegistry.open(f"sqlite:///{path}", create=False) as registry,
     ):
         registry.fsck()
+
+
+@pytest.mark.parametrize(
+    ("sql", "what"),
+    [
+        (
+            "UPDATE EventPath SET step_index = NULL WHERE event_id = 1",
+            "a row of EventPath, of event 1, has no step_index",
+        ),
+        (
+            "UPDATE ExecutionProperty SET string_value = NULL WHERE execution_id = 2"
+            " AND name = 'record'",
+            "the row of ExecutionProperty for 'record' of execution 2 is empty",
+        ),
+    ],
+)
+def test_a_row_that_would_end_the_process_is_named_before_it_is_read(
+    path: Path, sql: str, what: str
+) -> None:
+    change(path, sql)
+    with ModelRegistry.open(f"sqlite:///{path}", create=False) as registry:
+        (finding,) = registry.fsck().findings
+    assert finding.code == sqlite_check.UNREADABLE_ROW
+    assert finding.problem.startswith(f"{what}, on which ML Metadata fails")

@@ -134,6 +134,9 @@ def check_model(
 
 
 def _run(store: Store, model: str | None, progress: Progress, *, repairing: bool) -> FsckReport:
+    file = store.check_file() if isinstance(store, FileStore) and model is None else []
+    if any(finding.code == "file.row" for finding in file):
+        return FsckReport(0, 0, tuple(file))  # to read on might end this process
     found = store.scan()
     if model is not None:
         found = {key: keys for key, keys in found.items() if key == model_key(model)}
@@ -167,9 +170,7 @@ def _run(store: Store, model: str | None, progress: Progress, *, repairing: bool
             for finding in store.find_strays()
             if model is None or model_key(finding.model) == model_key(model)
         ]
-    if isinstance(store, FileStore) and model is None:
-        left += store.check_file()
-    return FsckReport(len(found), events, tuple(left), tuple(repaired))
+    return FsckReport(len(found), events, (*left, *file), tuple(repaired))
 
 
 def _check_links(store: LinkedStore, replay: Replay, *, repairing: bool) -> list[Damage]:

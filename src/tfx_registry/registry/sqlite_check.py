@@ -16,7 +16,10 @@ from tfx_registry.registry.sqlite_file import leaves_no_log, run_python
 from tfx_registry.registry.sqlite_log import log_problem
 from tfx_registry.registry.verify import Damage
 
-__all__ = ["check_file"]
+__all__ = ["UNREADABLE_ROW", "check_file"]
+
+#: The code of a row on which ML Metadata may end the process that reads it.
+UNREADABLE_ROW = "file.row"
 
 _FILE_SECONDS = 6 * 3600  # a terabyte on a slow disk
 
@@ -63,6 +66,12 @@ def check_file(path: Path) -> Iterator[Damage]:
     for problem_text in found["problems"]:
         code = "file.index" if " index " in f" {problem_text}" else "file.page"
         yield _damage(code, f"SQLite says {problem_text!r}; {_RESTORE}")
+    for row in found["rows"]:
+        yield _damage(
+            UNREADABLE_ROW,
+            f"{row}, on which ML Metadata fails or ends the process, so the records were not "
+            "looked at; put the value back, or restore a backup",
+        )
     yield from _missing_rules(found["unique"], found["first"])
 
 
@@ -108,9 +117,23 @@ for table, in ask("SELECT name FROM sqlite_master WHERE type = 'table'"):
             first[table].append(columns[0])
             if is_unique:
                 unique[table].append(sorted(columns))
+values = " AND ".join(f"{kind}_value IS NULL" for kind in
+                      ("int", "double", "string", "byte", "proto", "bool"))
+def broken():
+    if "EventPath" in unique:
+        for number, in ask("SELECT DISTINCT event_id FROM EventPath WHERE"
+                           " is_index_step AND step_index IS NULL LIMIT 5"):
+            yield f"a row of EventPath, of event {number}, has no step_index"
+    for kind in ("Artifact", "Context", "Execution"):
+        if f"{kind}Property" in unique:
+            for number, name in ask(f"SELECT {kind}_id, name FROM {kind}Property WHERE {values}"
+                                    " LIMIT 5"):
+                yield f"the row of {kind}Property for {name!r} of {kind.lower()} {number} is empty"
+rows = []
 try:
+    rows += broken()
     problems = [text for text, in ask("PRAGMA integrity_check(10)") if text != "ok"]
 except sqlite3.DatabaseError as error:
     problems = [str(error)]
-print(json.dumps({"problems": problems, "unique": unique, "first": first}))
+print(json.dumps({"problems": problems, "rows": rows, "unique": unique, "first": first}))
 """
