@@ -39,6 +39,12 @@ def test_every_field_of_a_policy_is_explained() -> None:
         assert f"`{field.name}`" in TEXT, field.name
 
 
+def test_every_field_of_a_policy_is_in_an_example() -> None:
+    shown = "\n".join(text for _, text in EXAMPLES)
+    fields = {field.name for field in dataclasses.fields(GatePolicy)}
+    assert sorted(name for name in fields if f"\n{name}:" not in f"\n{shown}") == []
+
+
 def test_links_lead_somewhere() -> None:
     headings = {
         re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
