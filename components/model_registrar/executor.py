@@ -98,11 +98,16 @@ def _sources(input_dict: dict[str, list[Any]]) -> list[LineageSource]:
             source.type_name,
             source.uri,
             execution.properties_of(source),
-            digest_of_files(source.uri),
+            _digest(key, source.uri),
         )
         for key, found in sorted(input_dict.items())
         for source in found
     ]
+
+
+def _digest(key: str, uri: str) -> str:
+    """Computes the digest of a source; the model in a store is not fetched once more for it."""
+    return "" if key == MODEL and places.is_in_store(uri) else digest_of_files(uri)
 
 
 def _tuned(input_dict: dict[str, list[Any]]) -> dict[str, str]:

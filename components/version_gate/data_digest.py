@@ -1,4 +1,4 @@
-"""A digest of the examples that were evaluated, wherever they lie.
+"""A digest of examples and other sources, wherever they lie.
 
 Up to `MAX_BYTES` the files are read, and the digest is the OMS root digest of their folder: a copy
 elsewhere, on a disk or in a store, has the same. More is not read for a record: of an object store
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from tfx_registry import codec
 from tfx_registry.components import places
-from tfx_registry.errors import RegistryError
+from tfx_registry.errors import IntegrityError, RegistryError
 from tfx_registry.inspection import digest_source
 from tfx_registry.serving.objects.bucket import Stored
 from tfx_registry.serving.objects.models import stored_files
@@ -50,7 +50,7 @@ def digest_of_files(uri: str) -> str:
             return _digest_of_list(uri, found)
         return _digest_of_bytes(uri, found) if found else ""
     except RegistryError as error:
-        _logger.warning("no digest of the examples at %r: %s", uri, error)
+        _logger.warning("no digest of what lies at %r: %s", uri, error)
         return ""
 
 
@@ -58,7 +58,10 @@ def digest_of_files(uri: str) -> str:
 def _digest_of_bytes(uri: str, found: tuple[Stored, ...]) -> str:
     """Downloads and hashes; once in a process, as long as the store lists the same."""
     with places.local_copy(uri) as copy:
-        return digest_source(str(copy), max_bytes=MAX_BYTES)
+        digest = digest_source(str(copy), max_bytes=MAX_BYTES)
+    if stored_files(uri) != found:
+        raise IntegrityError(f"cannot read {uri!r}", "it changed while it was read", "repeat it")
+    return digest
 
 
 def _digest_of_list(uri: str, found: Sequence[Stored]) -> str:

@@ -75,6 +75,20 @@ def test_it_follows_the_bytes_and_is_computed_once(server: ObjectStoreServer, pl
     assert digest_of_files(f"{place}/Split-eval") not in ("", before)
 
 
+def test_bytes_that_change_while_they_are_read_have_none(
+    server: ObjectStoreServer, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest_of = data_digest.digest_source
+
+    def written_meanwhile(path: str, *, max_bytes: int) -> str:
+        write_files(place, {"one more": b"rows"})
+        return digest_of(path, max_bytes=max_bytes)
+
+    monkeypatch.setattr(data_digest, "digest_source", written_meanwhile)
+    assert digest_of_files(place) == ""
+    assert digest_of_files(place) != ""  # the same is written again, and nothing is remembered
+
+
 def test_of_too_much_to_read_there_is_a_digest_of_the_list(
     server: ObjectStoreServer, folder: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
