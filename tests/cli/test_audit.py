@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -136,6 +138,17 @@ def test_fsck(run, filled: str) -> None:
     assert left.code == 4
     assert "a damaged log is not repaired" in left.err
     assert run("show", "penguin").code == 3
+
+
+def test_fsck_of_a_file(run, filled: str) -> None:
+    with closing(sqlite3.connect(filled.removeprefix("sqlite:///"))) as connection:
+        connection.execute("DROP INDEX idx_event_execution_id")
+        connection.commit()
+    for arguments in (("fsck",), ("fsck", "penguin"), ("fsck", "--repair")):
+        found = run(*arguments)
+        assert found.code == 4
+        assert "the table Event has no index by execution_id" in found.out
+        assert "first do what is said of the file" in found.err
 
 
 def test_served(run, filled: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tfx_registry import ModelRegistry
 from tfx_registry.errors import RegistryError, StoreUnavailableError
 from tfx_registry.registry import sqlite_check
+from tfx_registry.registry.verify import UNREADABLE_ROW
 
 
 @pytest.fixture(scope="module")
@@ -158,5 +159,6 @@ def test_a_row_that_would_end_the_process_is_named_before_it_is_read(
     change(path, sql)
     with ModelRegistry.open(f"sqlite:///{path}", create=False) as registry:
         (finding,) = registry.fsck().findings
-    assert finding.code == sqlite_check.UNREADABLE_ROW
+        assert registry.fsck("penguin").findings == (finding,)
+    assert finding.code == UNREADABLE_ROW
     assert finding.problem.startswith(f"{what}, on which ML Metadata fails")

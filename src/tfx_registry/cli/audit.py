@@ -141,16 +141,21 @@ def fsck(settings: Settings, model: str | None, repair: bool) -> None:
         left = f"{counted(len(report.findings), 'finding')} left" if report.findings else "clean"
         say(f"{counted(report.models, 'model')}, {counted(report.events, 'event')}: {left}")
     if report.findings:
-        whole = all(finding.repairable for finding in report.findings)
         raise IntegrityError(
             "1 thing is damaged"
             if len(report.findings) == 1
             else f"{len(report.findings)} things are damaged",
             f"the first is {report.findings[0]}",
-            "rebuild them with 'tfx-registry fsck --repair'"
-            if whole
-            else "a damaged log is not repaired: compare with an export or a backup",
+            _way_out(report.findings),
         )
+
+
+def _way_out(findings: Sequence[Damage]) -> str:
+    if all(finding.repairable for finding in findings):
+        return "rebuild them with 'tfx-registry fsck --repair'"
+    if any(finding.code.startswith("file.") for finding in findings):
+        return "first do what is said of the file"
+    return "a damaged log is not repaired: compare with an export or a backup"
 
 
 @click.command(short_help="Show what served at a time, and why.")

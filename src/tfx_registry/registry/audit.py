@@ -146,7 +146,7 @@ class Audit(RegistryWriter):
         if model is not None and model != POLICY_LOG:
             names.check_model_name(model)
         report = (fsck.repair if repair else fsck.check)(self._store, model, progress)
-        if model is not None and not report.models:
+        if model is not None and not report.models and not report.findings:
             raise NotFoundError(
                 f"no model {model!r}",
                 "nothing is stored under this name",

@@ -27,7 +27,7 @@ from tfx_registry.registry.differences import (
 )
 from tfx_registry.registry.replay import Replay
 from tfx_registry.registry.store import AppendConflict, StateRepair, Store, StoredKeys
-from tfx_registry.registry.verify import Damage, Progress, read_log, silent
+from tfx_registry.registry.verify import UNREADABLE_ROW, Damage, Progress, read_log, silent
 
 __all__ = ["FileStore", "FsckReport", "LinkedStore", "check", "check_model", "repair"]
 
@@ -134,8 +134,8 @@ def check_model(
 
 
 def _run(store: Store, model: str | None, progress: Progress, *, repairing: bool) -> FsckReport:
-    file = store.check_file() if isinstance(store, FileStore) and model is None else []
-    if any(finding.code == "file.row" for finding in file):
+    file = store.check_file() if isinstance(store, FileStore) else []
+    if any(finding.code == UNREADABLE_ROW for finding in file):
         return FsckReport(0, 0, tuple(file))  # to read on might end this process
     found = store.scan()
     if model is not None:

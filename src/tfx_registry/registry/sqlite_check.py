@@ -14,12 +14,10 @@ from pathlib import Path
 
 from tfx_registry.registry.sqlite_file import leaves_no_log, run_python
 from tfx_registry.registry.sqlite_log import log_problem
-from tfx_registry.registry.verify import Damage
+from tfx_registry.registry.verify import UNREADABLE_ROW, Damage
 
-__all__ = ["UNREADABLE_ROW", "check_file"]
+__all__ = ["check_file"]
 
-#: The code of a row on which ML Metadata may end the process that reads it.
-UNREADABLE_ROW = "file.row"
 
 _FILE_SECONDS = 6 * 3600  # a terabyte on a slow disk
 

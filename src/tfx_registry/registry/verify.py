@@ -20,6 +20,7 @@ from tfx_registry.registry.events import Payload
 from tfx_registry.registry.store import Store, StoredRecord
 
 __all__ = [
+    "UNREADABLE_ROW",
     "Damage",
     "LogReport",
     "LogVerifier",
@@ -33,6 +34,9 @@ __all__ = [
 
 #: How many events are read at once.
 READ_BATCH = 200
+
+#: The code of a row on which ML Metadata may end the process that reads it.
+UNREADABLE_ROW = "file.row"
 
 _KNOWN_KINDS = frozenset(cls.kind for cls in get_args(Payload))
 
