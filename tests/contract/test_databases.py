@@ -262,7 +262,7 @@ def test_no_text_reaches_the_query_language(
     new_uri: Callable[[str], str], plain_model: Path, text: str
 ) -> None:
     """Everything that a caller may choose, on each kind of store."""
-    actor = re.sub(r"[\x00-\x1f]", "", text)[:256] or "ada"
+    actor = re.sub(r"[\x00-\x1f]", "", text)[:256].strip() or "ada"
     for backend in ("sqlite", "mysql", "postgresql", "grpc"):
         with ModelRegistry.open(new_uri(backend)) as registry:
             for _ in range(2):
