@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -222,6 +223,33 @@ def test_a_server_that_takes_only_small_packets(plain_model: Path) -> None:
             assert registry.get("penguin", 1).description == text
             assert len(registry.history("penguin")) == 2
         check(uri)
+
+
+def test_a_server_starts_again_when_the_last_process_of_the_killed_one_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of PostgreSQL's: its kill misses a process that the server makes at this very moment."""
+    with PostgreSqlServer() as server:
+        said = "pre-existing shared memory block"
+        of_writer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
+        left, log = int(server.sql(of_writer)), server.folder / "server.log"
+        os.kill(left, signal.SIGSTOP)
+        monkeypatch.setattr("tfx_registry.testing.process._children", lambda _: [])
+        server.kill()
+        ends = threading.Thread(target=end_when_said, args=(log, said, left))
+        ends.start()
+        server.start()
+        ends.join()
+        assert said in log.read_text(encoding="utf-8")
+        assert server.sql("SELECT 1").strip() == "1"
+
+
+def end_when_said(log: Path, words: str, process_id: int) -> None:
+    """Kills a process as soon as a log holds some words."""
+    deadline = time.monotonic() + 60
+    while words not in log.read_text(encoding="utf-8") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process_id, signal.SIGKILL)
 
 
 def test_first_starts_at_once_on_an_empty_database(

@@ -17,6 +17,7 @@ class PostgreSqlServer(DatabaseServer):
     scheme = "postgresql"
     # At SIGTERM it would wait until everybody has gone.
     stop_signal = signal.SIGINT
+    ending = "pre-existing shared memory block"
 
     def sql(self, statements: str, database: str = "postgres") -> str:
         """Runs SQL as the administrator and returns the rows, separated by `|`."""

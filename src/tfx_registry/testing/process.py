@@ -130,6 +130,8 @@ class DatabaseServer(Startable):
     scheme = ""
     refuses_root = True
     stop_signal = signal.SIGTERM
+    # What a new server says while processes of a killed one are still ending; "" for nothing.
+    ending = ""
 
     def __init__(self, options: Sequence[str] = (), *, max_file_bytes: int | None = None) -> None:
         """Makes the folder; `start` does the rest.
@@ -182,12 +184,18 @@ class DatabaseServer(Startable):
         if first:
             self._initialize()
             self._initialized = True
-        for left in reversed(range(_PORT_TRIES if first else 1)):
+        deadline = time.monotonic() + _START_SECONDS
+        ports = _PORT_TRIES if first else 1
+        while True:
             try:
                 self._serve()
                 break
             except RuntimeError as error:
-                if not left or not re.search(r"in use|bind", str(error), re.IGNORECASE):
+                if self.ending and self.ending in str(error) and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                    continue
+                ports -= 1
+                if not ports or not re.search(r"in use|bind", str(error), re.IGNORECASE):
                     raise
                 self.port = free_port()  # somebody else was faster to take the other
         if first:
