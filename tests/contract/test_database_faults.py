@@ -244,6 +244,20 @@ def test_a_server_starts_again_when_the_last_process_of_the_killed_one_has_ended
         assert server.sql("SELECT 1").strip() == "1"
 
 
+def test_a_server_leaves_no_shared_memory() -> None:
+    def segments() -> set[str]:
+        lines = Path("/proc/sysvipc/shm").read_text(encoding="utf-8").splitlines()
+        return {line.split()[1] for line in lines[1:]}
+
+    with PostgreSqlServer() as server:
+        made = (server.folder / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        segment = made[6].split()[1]
+        assert segment in segments()
+        assert server.sql("SHOW dynamic_shared_memory_type").strip() == "mmap"
+    assert segment not in segments()
+    assert not server.folder.exists()
+
+
 def end_when_said(log: Path, words: str, process_id: int) -> None:
     """Kills a process as soon as a log holds some words."""
     deadline = time.monotonic() + 60

@@ -130,6 +130,7 @@ class DatabaseServer(Startable):
     scheme = ""
     refuses_root = True
     stop_signal = signal.SIGTERM
+    close_signal = signal.SIGKILL
     # What a new server says while processes of a killed one are still ending; "" for nothing.
     ending = ""
 
@@ -225,8 +226,8 @@ class DatabaseServer(Startable):
         self._end(self.stop_signal)
 
     def close(self) -> None:
-        """Ends the server and removes its folder."""
-        self.kill()
+        """Ends the server at once and removes its folder."""
+        self._end(self.close_signal)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end(self, number: signal.Signals) -> None:
