@@ -12,8 +12,8 @@ from tfx.types import standard_artifacts
 
 from tfx_registry import codec
 from tfx_registry.components import artifacts, execution, places
+from tfx_registry.components.data_digest import digest_of_files
 from tfx_registry.components.execution import REGISTRY
-from tfx_registry.components.version_gate.data_digest import digest_of_files
 from tfx_registry.errors import InvalidInputError
 from tfx_registry.inspection import describe_model
 from tfx_registry.records import LineageSource, Metric, ModelFacts, Origin

@@ -19,7 +19,7 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from tfx_registry import codec
 from tfx_registry.components import execution
-from tfx_registry.components.version_gate.data_digest import combined, digest_of_files
+from tfx_registry.components.data_digest import combined, digest_of_files
 from tfx_registry.gate import DataIdentity, DataSource
 
 __all__ = ["DEFAULT_SPLITS", "from_lineage", "identify", "recorded_examples", "split_uris"]
@@ -44,7 +44,7 @@ def identify(examples: Sequence[Any], splits: Sequence[str], source: DataSource)
 
     Returns:
         Where they lie, what the artifacts say of themselves, and a digest of the files of the
-        splits where these are known and within reach, see `data_digest`.
+        splits where these are known and within reach, see `components.data_digest`.
     """
     properties: dict[str, str] = {}
     for number, artifact in enumerate(examples):

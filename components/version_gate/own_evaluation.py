@@ -211,7 +211,7 @@ def identify(job: Job) -> DataIdentity:
 
     Returns:
         Where they lie, what the artifacts say of themselves, and a digest of the files of the
-        splits where they are within reach, see `data_digest`.
+        splits where they are within reach, see `components.data_digest`.
 
     Raises:
         InvalidInputError: There is no such split.

@@ -1,4 +1,4 @@
-"""The digest of the examples in a decision, where they lie on a disk or in an object store."""
+"""The digest of examples and other sources, on a disk or in an object store."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tfx.types import artifact_utils, standard_artifacts
 
-from tfx_registry.components.version_gate import data_digest
-from tfx_registry.components.version_gate.data_digest import LISTING, combined, digest_of_files
+from tfx_registry.components import data_digest
+from tfx_registry.components.data_digest import LISTING, combined, digest_of_files
 from tfx_registry.components.version_gate.data_identity import identify
 from tfx_registry.digest import digest_path
 from tfx_registry.gate import DataSource
