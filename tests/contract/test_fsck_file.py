@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -162,3 +163,20 @@ def test_a_row_that_would_end_the_process_is_named_before_it_is_read(
         assert registry.fsck("penguin").findings == (finding,)
     assert finding.code == UNREADABLE_ROW
     assert finding.problem.startswith(f"{what}, on which ML Metadata fails")
+
+
+def test_a_file_that_could_not_be_checked_is_not_passed_over_in_silence(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = subprocess.CompletedProcess((), 1, "", "Traceback\nOperationalError: disk I/O error\n")
+    monkeypatch.setattr(sqlite_check, "run_python", lambda *_, **__: failed)
+    assert found(path) == []
+    assert "were not checked: OperationalError: disk I/O error" in caplog.text
+    caplog.clear()
+
+    def refused(*_: str, **__: float) -> None:
+        raise OSError("no Python")
+
+    monkeypatch.setattr(sqlite_check, "run_python", refused)
+    assert found(path) == []
+    assert "were not checked: no Python" in caplog.text

@@ -16,11 +16,16 @@ from tfx_registry.records import LineageSource
 from tfx_registry.registry.mlmd_text import VERSION_KEY, plain_text
 
 __all__ = [
+    "CONTENT_KEY",
     "CONTENT_TYPE",
+    "EVENT_KEY",
     "EVENT_TYPE",
+    "MODEL_KEY",
     "MODEL_TYPE",
     "NODE_TYPES",
+    "SOURCE_KEY",
     "SOURCE_TYPE",
+    "VERSION_KEY",
     "VERSION_TYPE",
     "batches",
     "content_id",
@@ -32,6 +37,12 @@ __all__ = [
     "type_id",
     "version_id",
 ]
+
+#: What the keys of nodes begin with; those of versions with `VERSION_KEY`.
+MODEL_KEY = "tfx_registry:m:"
+EVENT_KEY = "tfx_registry:e:"
+CONTENT_KEY = "tfx_registry:d:"
+SOURCE_KEY = "tfx_registry:s:"
 
 MODEL_TYPE = "tfx_registry.registry.Model"
 VERSION_TYPE = "tfx_registry.registry.Version"
@@ -58,7 +69,7 @@ def type_id(name: str) -> str:
 
 def model_id(model: str) -> str:
     """Returns the external id of the head of a model; of "", what all of them begin with."""
-    return f"tfx_registry:m:{model_key(model)}"
+    return f"{MODEL_KEY}{model_key(model)}"
 
 
 def version_id(model: str, number: int | str) -> str:
@@ -68,18 +79,18 @@ def version_id(model: str, number: int | str) -> str:
 
 def content_id(model: str, digest: str) -> str:
     """Returns the external id of the node that tells which version has some bytes."""
-    return f"tfx_registry:d:{model_key(model)}#{digest}"
+    return f"{CONTENT_KEY}{model_key(model)}#{digest}"
 
 
 def source_id(source: LineageSource) -> str:
     """Returns the external id of a source: one for each type and URI."""
     key = hashlib.sha256(f"{source.type_name}\n{source.uri}".encode()).hexdigest()
-    return f"tfx_registry:s:{key}"
+    return f"{SOURCE_KEY}{key}"
 
 
 def event_id(model: str, seq: int) -> str:
     """Returns the external id of an event: it decides which of two writers was first."""
-    return f"tfx_registry:e:{model_key(model)}#{seq}"
+    return f"{EVENT_KEY}{model_key(model)}#{seq}"
 
 
 def operation_name(model: str, token: str) -> str:

@@ -171,12 +171,12 @@ def find_strays(store: MlmdStore) -> list[Damage]:
 
 #: Of which type a node is by its key.
 _TYPES = {
-    "contexts": {"tfx_registry:m:": mlmd_keys.MODEL_TYPE},
-    "executions": {"tfx_registry:e:": mlmd_keys.EVENT_TYPE},
+    "contexts": {mlmd_keys.MODEL_KEY: mlmd_keys.MODEL_TYPE},
+    "executions": {mlmd_keys.EVENT_KEY: mlmd_keys.EVENT_TYPE},
     "artifacts": {
-        "tfx_registry:v:": mlmd_keys.VERSION_TYPE,
-        "tfx_registry:d:": mlmd_keys.CONTENT_TYPE,
-        "tfx_registry:s:": mlmd_keys.SOURCE_TYPE,
+        mlmd_keys.VERSION_KEY: mlmd_keys.VERSION_TYPE,
+        mlmd_keys.CONTENT_KEY: mlmd_keys.CONTENT_TYPE,
+        mlmd_keys.SOURCE_KEY: mlmd_keys.SOURCE_TYPE,
     },
 }
 

@@ -38,13 +38,13 @@ def scan(store: MlmdStore) -> dict[str, StoredKeys]:
     heads, versions, contents = (
         _external_keys(store, kind, type_name, prefix)
         for kind, type_name, prefix in (
-            ("contexts", mlmd_keys.MODEL_TYPE, "tfx_registry:m:"),
-            ("artifacts", mlmd_keys.VERSION_TYPE, "tfx_registry:v:"),
-            ("artifacts", mlmd_keys.CONTENT_TYPE, "tfx_registry:d:"),
+            ("contexts", mlmd_keys.MODEL_TYPE, mlmd_keys.MODEL_KEY),
+            ("artifacts", mlmd_keys.VERSION_TYPE, mlmd_keys.VERSION_KEY),
+            ("artifacts", mlmd_keys.CONTENT_TYPE, mlmd_keys.CONTENT_KEY),
         )
     )
     last: dict[str, int] = {}
-    for key in _external_keys(store, "executions", mlmd_keys.EVENT_TYPE, "tfx_registry:e:"):
+    for key in _external_keys(store, "executions", mlmd_keys.EVENT_TYPE, mlmd_keys.EVENT_KEY):
         model, _, seq = key.rpartition("#")
         if seq.isdecimal():
             last[model] = max(last.get(model, 0), int(seq))

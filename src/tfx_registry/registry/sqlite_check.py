@@ -8,6 +8,7 @@ Without that rule two writers could both win.
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tfx_registry.registry.verify import UNREADABLE_ROW, Damage
 
 __all__ = ["check_file"]
 
+_logger = logging.getLogger(__name__)
 
 _FILE_SECONDS = 6 * 3600  # a terabyte on a slow disk
 
@@ -53,12 +55,15 @@ def check_file(path: Path) -> Iterator[Damage]:
     mode = "" if leaves_no_log(path) else "&immutable=1"
     try:
         done = run_python(_CHECK, str(path.absolute()), mode, seconds=_FILE_SECONDS)
-    except (OSError, subprocess.SubprocessError):
-        return  # Python is part of another program; the records were read all the same
+    except (OSError, subprocess.SubprocessError) as error:  # Python may be part of another program
+        _logger.warning("the pages and indexes of %s were not checked: %s", path, error)
+        return
     if done.returncode:
         why = done.stderr.strip().rpartition("\n")[2]
         if "malformed" in why or "not a database" in why:
             yield _damage("file.page", f"SQLite cannot read it ({why}); {_RESTORE}")
+        else:
+            _logger.warning("the pages and indexes of %s were not checked: %s", path, why)
         return
     found = json.loads(done.stdout)
     for problem_text in found["problems"]:

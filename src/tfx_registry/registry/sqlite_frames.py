@@ -198,9 +198,8 @@ def last_frame(header: Header, index: bytes) -> int:
     version, _, _, is_set, _, _, last, _ = struct.unpack_from("=IIIBBHII", index)
     if version != _FORMAT or not is_set or index[32:40] != header.salts:
         return 0
-    return (
-        int(last) if struct.unpack_from("=II", index, 40) == _add((0, 0), index[:40], False) else 0
-    )
+    is_whole = struct.unpack_from("=II", index, 40) == _add((0, 0), index[:40], False)
+    return int(last) if is_whole else 0
 
 
 class _Log:
